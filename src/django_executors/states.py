@@ -20,6 +20,9 @@ __all__ = [
     "WaitKind",
     "can_move",
     "can_move_step",
+    "is_scheduled",
+    "is_transitional",
+    "resource_state",
     "transition_target",
 ]
 
@@ -79,6 +82,36 @@ def transition_target(transition: str, state: str) -> ResourceState | None:
         if old == state:
             return new
     return None
+
+
+# The numbers of projects that keep integer states, as the classic pattern has them.
+INTEGER_STATES: dict[int, ResourceState] = {
+    1: R.UPDATE_SCHEDULED,
+    2: R.UPDATING,
+    3: R.OK,
+    4: R.ERRED,
+    5: R.CREATION_SCHEDULED,
+    6: R.CREATING,
+    7: R.DELETION_SCHEDULED,
+    8: R.DELETING,
+}
+
+
+def resource_state(value: object) -> ResourceState | None:
+    """Translate a resource's raw state, text or classic number; None when it is neither."""
+    if isinstance(value, int):
+        return INTEGER_STATES.get(value)
+    return ResourceState(value) if value in ResourceState.values else None
+
+
+def is_scheduled(value: object) -> bool:
+    """Say whether a raw state means "about to be worked on"."""
+    return resource_state(value) in (R.CREATION_SCHEDULED, R.UPDATE_SCHEDULED, R.DELETION_SCHEDULED)
+
+
+def is_transitional(value: object) -> bool:
+    """Say whether a raw state promises that an operation is open: anything but OK and ERRED."""
+    return resource_state(value) not in (R.OK, R.ERRED, None)
 
 
 class OperationState(TextChoices):

@@ -23,7 +23,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.kind = kind or type(self).__name__
+        self.kind = kind
         self.status = status or self.status
         self.retry_after = retry_after
 
@@ -112,7 +112,8 @@ def _document(service: str, error: ApiError, request_id: str) -> dict[str, Any]:
             fault["retryAfter"] = str(round(error.retry_after))
         return {NOVA_FAULT_NAMES.get(error.status, "computeFault"): fault}
     if service == "network":
-        return {"NeutronError": {"type": error.kind, "message": error.message, "detail": ""}}
+        kind = error.kind or f"HTTP{reason(error.status).title().replace(' ', '')}"
+        return {"NeutronError": {"type": kind, "message": error.message, "detail": ""}}
     return {
         "errors": [
             {

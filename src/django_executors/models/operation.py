@@ -34,14 +34,14 @@ class Operation(models.Model):
     resource_state_at_failure = models.JSONField(
         null=True, help_text="State when the failing step ran; a resume goes on from it."
     )
-    has_children = models.BooleanField(default=False)
-
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
     parent_step = models.ForeignKey(
         "django_executors.Step", on_delete=models.CASCADE, null=True, related_name="parts"
     )
     branch = models.PositiveIntegerField(default=0, help_text="Which of its parent step's parts this is, from 0.")
     root_id = models.UUIDField(help_text="Id of the outermost operation, whose claims hold the resources.")
+
+    input = models.JSONField(null=True, help_text='What the first step of a branch is given: {"value": …}, or null.')
 
     state = models.CharField(max_length=24, choices=OperationState.choices, default=OperationState.SCHEDULED)
     phase = models.CharField(max_length=16, choices=StepPhase.choices, default=StepPhase.MAIN)
@@ -130,6 +130,7 @@ class Claim(models.Model):
 
     resource = models.CharField(max_length=255, primary_key=True, help_text='Reference, "app_label.model:pk".')
     operation_id = models.UUIDField(help_text="Outermost operation that holds it.")
+    expires_at = models.DateTimeField(null=True, help_text="Only for background tasks: when another may take it.")
 
     class Meta:
         indexes = [models.Index(fields=["operation_id"], name="executors_claim_op")]

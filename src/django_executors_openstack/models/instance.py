@@ -18,7 +18,6 @@ from .tenant import TenantResource
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from .floating_ip import FloatingIP
     from .volume import Volume
 
 __all__ = ["Instance"]
@@ -58,9 +57,3 @@ class Instance(ActionMixin, RuntimeStateMixin, TenantResource):
         """All volumes but the boot volume, the oldest first; in this order they become vdb, vdc and so on."""
         boot = self.boot_volume
         return self.volumes.exclude(pk=boot.pk if boot else None).order_by("pk")
-
-    @property
-    def floating_ips(self) -> QuerySet[FloatingIP]:
-        """The floating IPs on the server's ports."""
-        from_ports = self.ports.model._meta.get_field("floating_ips").related_model
-        return from_ports._default_manager.filter(port__instance=self).order_by("pk")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 from django_executors.models import BackendMixin
@@ -52,7 +54,7 @@ class SecurityGroupRule(BackendMixin, models.Model):
         ports = "" if self.port_range_min is None else f" {self.port_range_min}-{self.port_range_max}"
         return f"{self.direction} {self.ethertype} {self.protocol or 'any'}{ports}"
 
-    def get_backend(self):  # type: ignore[no-untyped-def]
+    def get_backend(self) -> Any:
         """Return the backend of the group."""
         return self.security_group.get_backend()
 

@@ -1,0 +1,186 @@
+"""Who may drive an operation: claim, heartbeat, fencing.
+
+A claim is one compare-and-set UPDATE on the database's clock; of many workers that try, one wins. While it drives, a thread
+of its process moves ``due_at`` ahead for all operations the process holds, in one statement. A process that stays silent
+until ``due_at`` has lost them: its token no longer fits, and every write it tries is refused (`journal.Fence`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import Error, connection
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Coalesce
+
+from .. import clock
+from ..conf import settings
+from ..exceptions import LeaseLost
+from ..journal import Fence, lease_values
+from ..models import Operation
+from ..states import OperationState
+
+__all__ = ["HeldLease", "claim", "hold", "owner"]
+
+logger = logging.getLogger("django_executors")
+
+_CLAIMABLE = (
+    OperationState.SCHEDULED,
+    OperationState.RUNNING,
+    OperationState.WAITING,
+    OperationState.CANCELLING,
+    OperationState.COMPENSATING,
+)
+
+_owner: tuple[int, str] = (0, "")
+
+
+def owner() -> str:
+    """Return the name of this process's incarnation; unique even when host name and process id come again."""
+    global _owner
+    if _owner[0] != os.getpid():
+        _owner = (os.getpid(), f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}")
+    return _owner[1]
+
+
+def claim(operation_id: uuid.UUID, queue: str | None) -> tuple[Fence, bool] | None:
+    """Try to become the one worker that drives an operation.
+
+    Args:
+        queue: Queue of the message that was received; None to claim whatever the operation's queue is.
+
+    Returns:
+        The fence to write with and whether a silent worker was taken over; None when the operation is not due, not for this
+        queue, or another worker was faster.
+    """
+    me = owner()
+    candidates = Operation.objects.filter(pk=operation_id, due_at__lte=clock.now(), state__in=_CLAIMABLE)
+    if queue is not None:
+        candidates = candidates.filter(queue=queue)
+    # Order matters to MariaDB, which evaluates assignments one after the other: lease_owner comes last.
+    claimed = candidates.update(
+        takeovers=Case(When(lease_owner="", then=F("takeovers")), default=F("takeovers") + 1),
+        wait_key=Case(When(lease_owner="", then=Value("")), default=Value("taken over")),
+        state=Case(
+            When(state__in=(OperationState.SCHEDULED, OperationState.WAITING), then=Value(OperationState.RUNNING)),
+            default=F("state"),
+        ),
+        started_at=Coalesce(F("started_at"), clock.now()),
+        wait_kind="",
+        wait_reason="",
+        version=F("version") + 1,
+        lease_token=F("lease_token") + 1,
+        lease_owner=me,
+        **lease_values(),
+    )
+    if not claimed:
+        return None
+    operation = Operation.objects.filter(pk=operation_id, lease_owner=me).first()
+    if operation is None:
+        return None
+    return Fence(operation, me, operation.lease_token), operation.wait_key == "taken over"
+
+
+class HeldLease:
+    """A lease as its holder knows it: until when, on this machine's monotonic clock, it may act for certain."""
+
+    def __init__(self, operation_id: uuid.UUID, token: int, asked_at: float, *, endless: bool = False) -> None:
+        self.operation_id = operation_id
+        self.token = token
+        self.endless = endless
+        self.deadline = asked_at + settings.LEASE_SECONDS
+
+    def renewed(self, asked_at: float) -> None:
+        """Note a renewal that was asked for at ``asked_at``; counting from the question keeps us on the safe side."""
+        self.deadline = max(self.deadline, asked_at + settings.LEASE_SECONDS)
+
+    def ensure(self) -> None:
+        """Raise `LeaseLost` once the lease may have ended; a paused process that wakes up stops here."""
+        if not self.endless and time.monotonic() >= self.deadline:
+            raise LeaseLost(f"the lease of operation {self.operation_id} ended while this worker was silent")
+
+
+class _Heartbeat:
+    """Renews all leases of this process in one statement."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._held: dict[uuid.UUID, HeldLease] = {}
+        self._thread: threading.Thread | None = None
+        self._wanted = threading.Event()
+
+    def add(self, lease: HeldLease) -> None:
+        with self._lock:
+            self._held[lease.operation_id] = lease
+            self._wanted.set()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="executors-heartbeat", daemon=True)
+                self._thread.start()
+
+    def remove(self, lease: HeldLease) -> None:
+        with self._lock:
+            if self._held.get(lease.operation_id) is lease:
+                del self._held[lease.operation_id]
+            if not self._held:
+                self._wanted.clear()
+
+    def _run(self) -> None:
+        while True:
+            if not self._wanted.wait(timeout=60):
+                with self._lock:
+                    if not self._held:
+                        self._thread = None
+                        connection.close()
+                        return
+            time.sleep(settings.heartbeat_seconds)
+            try:
+                self._beat()
+            except Error:
+                logger.warning("a heartbeat did not reach the database", exc_info=True)
+                connection.close()
+
+    def _beat(self) -> None:
+        with self._lock:
+            leases = list(self._held.values())
+        if not leases:
+            return
+        asked_at = time.monotonic()
+        mine = Operation.objects.filter(pk__in=[lease.operation_id for lease in leases], lease_owner=owner())
+        renewed = mine.update(**lease_values())
+        still = {(lease.operation_id, lease.token) for lease in leases}
+        if renewed < len(leases):
+            still = set(mine.values_list("pk", "lease_token"))
+        for lease in leases:
+            if (lease.operation_id, lease.token) in still:
+                lease.renewed(asked_at)
+
+
+_heartbeat = _Heartbeat()
+
+
+@contextmanager
+def hold(fence: Fence, asked_at: float) -> Iterator[HeldLease]:
+    """Keep a claimed operation's lease alive during the block."""
+    global _heartbeat
+    if _heartbeat._pid != os.getpid():
+        _heartbeat = _Heartbeat()  # a forked child has no thread of its own yet
+    # Inside somebody's transaction no other connection sees the row, so nobody can take it over and no thread can renew.
+    endless = connection.in_atomic_block
+    lease = HeldLease(fence.operation.pk, fence.token, asked_at, endless=endless)
+    if endless:
+        yield lease
+        return
+    _heartbeat.add(lease)
+    try:
+        yield lease
+    finally:
+        _heartbeat.remove(lease)

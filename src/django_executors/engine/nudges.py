@@ -1,0 +1,77 @@
+"""Messages that say "look at this operation". Losing one costs time, receiving one twice costs nothing."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+from celery import current_app
+from django.db import transaction
+
+from .. import journal
+from ..models import Operation
+
+__all__ = ["nudge", "nudge_on_commit", "wake_and_nudge"]
+
+logger = logging.getLogger("django_executors")
+
+DRIVE_TASK = "django_executors.drive"
+
+
+def nudge(
+    operation_id: uuid.UUID,
+    queue: str,
+    *,
+    priority: int | None = None,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+) -> bool:
+    """Publish a message about an operation.
+
+    Returns:
+        Whether the broker took it. A broker that is down is no error here: the dispatcher sends another message later.
+    """
+    options: dict[str, Any] = {"queue": queue}
+    if priority is not None:
+        options["priority"] = priority
+    if time_limit is not None:
+        options["time_limit"] = time_limit
+    if soft_time_limit is not None:
+        options["soft_time_limit"] = soft_time_limit
+    try:
+        current_app.send_task(
+            DRIVE_TASK, args=(str(operation_id), queue), retry=False, ignore_result=True, **options
+        )
+    except Exception as exc:  # noqa: BLE001 - kombu and its transports raise what they like
+        logger.warning("operation %s: no message could be sent (%s); it is found by its timer", operation_id, exc)
+        return False
+    return True
+
+
+def nudge_operation(operation: Operation) -> bool:
+    """Publish a message about an operation, into the queue and with the limits that its row asks for."""
+    return nudge(
+        operation.pk,
+        operation.queue,
+        priority=operation.priority,
+        time_limit=operation.time_limit,
+        soft_time_limit=operation.soft_time_limit,
+    )
+
+
+def nudge_on_commit(operation: Operation) -> None:
+    """Publish a message once the current transaction is committed; nothing when it is rolled back."""
+    transaction.on_commit(lambda: _quietly(operation))
+
+
+def _quietly(operation: Operation) -> None:
+    nudge_operation(operation)
+
+
+def wake_and_nudge(operation_id: uuid.UUID) -> None:
+    """Make a waiting operation due now and publish a message about it; after a commit, in a transaction of its own."""
+    if journal.wake(operation_id):
+        operation = Operation.objects.filter(pk=operation_id).first()
+        if operation is not None and not operation.lease_owner:
+            nudge_operation(operation)

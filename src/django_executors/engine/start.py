@@ -1,0 +1,105 @@
+"""Opens operations in the caller's transaction, and runs one here and now when asked to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import transaction
+
+from .. import clock, journal, routing
+from ..context import current_step
+from ..ids import uuid7
+from ..models import Operation
+from ..plan import OperationPlan, nested_operations
+from ..states import OPEN_OPERATION_STATES, OperationState
+from .drive import drive
+from .nudges import nudge_on_commit
+
+__all__ = ["open_in_transaction", "run_here"]
+
+
+def open_in_transaction(
+    *,
+    reference: str,
+    label: str,
+    exclusive: bool,
+    build: Callable[[], OperationPlan],
+    state_before: Any = None,
+    is_async: bool = True,
+    countdown: float = 0.0,
+    is_heavy: bool = False,
+    priority: int | None = None,
+    actor: str = "",
+    idempotency_key: str | None = None,
+    trace_context: dict[str, Any] | None = None,
+) -> Operation:
+    """Claim the resources, let ``build`` make the plan (and move the resource), and write the operation; all or nothing.
+
+    Args:
+        build: Called with the resource claimed, inside the transaction; whatever it raises leaves nothing behind.
+
+    Returns:
+        The operation. With the same idempotency key, the one that was opened first.
+
+    Raises:
+        OperationConflict: Another operation holds one of the resources.
+    """
+    pk = uuid7()
+    step = current_step()
+    with transaction.atomic():
+        if idempotency_key is not None:
+            known = Operation.objects.filter(idempotency_key=idempotency_key).first()
+            if known is not None:
+                return known
+        if exclusive:
+            journal.claim_resources([reference], pk, from_root=step.root_id)
+        plan = build()
+        others = {nested["resource"] for nested in nested_operations(plan["main"] + plan["success"]) if nested["exclusive"]}
+        journal.claim_resources(others - {reference}, pk, from_root=step.root_id)
+        # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
+        opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None
+        operation = journal.open_operation(
+            plan,
+            operation_id=pk,
+            queue=routing.queue_for(None, {}, is_heavy=is_heavy),
+            priority=priority,
+            is_heavy=is_heavy,
+            countdown=None if opener is not None else countdown,
+            parent=opener,
+            state_before=state_before,
+            label=label,
+            actor=actor,
+            idempotency_key=idempotency_key,
+            trace_context=trace_context,
+        )
+        if is_async and opener is None and not countdown:
+            nudge_on_commit(operation)
+    return operation
+
+
+def run_here(operation: Operation) -> Operation:
+    """Drive an operation and its parts in this thread until it ends, sleeping through its waits. No broker is needed.
+
+    The journal is kept as always: should this process die, any worker goes on.
+
+    Returns:
+        The operation as it ended; look at ``state`` and ``error``. A paused one is returned paused.
+    """
+    tree = Operation.objects.filter(root_id=operation.root_id, state__in=OPEN_OPERATION_STATES)
+    while True:
+        due = list(tree.filter(due_at__lte=clock.now()).order_by("due_at").values_list("pk", flat=True))
+        for pk in due:
+            drive(pk)
+        row = Operation.objects.get(pk=operation.pk)
+        if not row.is_open or row.state == OperationState.PAUSED:
+            return row
+        if not due:
+            _sleep_until_due(tree)
+
+
+def _sleep_until_due(tree: Any) -> None:
+    next_due = tree.exclude(due_at=None).order_by("due_at").values_list("due_at", flat=True).first()
+    seconds = 0.2 if next_due is None else (next_due - clock.read()).total_seconds()
+    time.sleep(min(max(seconds, 0.005), 1.0))

@@ -1,0 +1,362 @@
+"""The only writer of operation, step, attempt and event rows.
+
+Every write by the worker that drives an operation goes through `Fence.commit`, which keeps the one invariant that all
+promises rest on: *a row changes only in a transaction whose first statement has checked, and locked, that this worker still
+holds the lease and has seen everything that others asked for.* Everything else here takes part in such a transaction, or in
+the caller's transaction that opens an operation.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback as traceback_module
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import Case, F, When
+
+from . import clock, faults
+from .conf import settings
+from .exceptions import BackendError, LeaseLost, OperationConflict
+from .ids import uuid7
+from .models import Attempt, Claim, Event, Operation, Step
+from .plan import Node, OperationPlan
+from .redaction import redact
+from .references import resolve_model
+from .states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState, can_move
+
+__all__ = ["Fence", "add_event", "claim_resources", "open_operation", "record_attempt"]
+
+logger = logging.getLogger("django_executors")
+
+_DATABASE_TRIES = 6
+
+
+class SignalsChanged(Exception):  # noqa: N818 - a signal between the fence and the driver, not an error
+    """Somebody asked for attention (cancel, pause, wake) since the row was read; the row was read again."""
+
+
+class Fence:
+    """The right of one worker to write one operation, and the last version of the row it knows.
+
+    ``operation`` is refreshed whenever the fence finds that others raised ``signals``.
+    """
+
+    def __init__(self, operation: Operation, owner: str, token: int) -> None:
+        self.operation = operation
+        self.owner = owner
+        self.token = token
+
+    def commit(self, write: Callable[[], None] | None = None, **changes: Any) -> None:
+        """Write in one transaction: first the guarded UPDATE of the operation, then ``write()``.
+
+        Deadlocks and broken connections are tried again. When the answer to a COMMIT was lost, the row's version tells
+        whether it had been applied, so nothing is written twice.
+
+        Raises:
+            LeaseLost: Another worker owns the operation now; nothing was written.
+            SignalsChanged: Nothing was written; ``operation`` was refreshed and the caller decides again.
+        """
+        operation = self.operation
+        if "state" in changes and changes["state"] != operation.state:
+            old, new = operation.state, changes["state"]
+            if not can_move(old, new):
+                raise AssertionError(f"an operation cannot move from {old} to {new}")
+        nested = connection.in_atomic_block
+        for attempt in range(_DATABASE_TRIES):
+            try:
+                faults.reach("before commit")
+                with transaction.atomic():
+                    self._guarded_update(changes)
+                    if write is not None:
+                        write()
+                    faults.reach("inside commit")
+                faults.reach("after commit")
+            except (OperationalError, InterfaceError):
+                if nested or attempt == _DATABASE_TRIES - 1:
+                    raise
+                logger.warning("operation %s: the database failed, trying the commit again", operation.pk, exc_info=True)
+                time.sleep(min(2.0, 0.05 * 2**attempt))
+                connection.close_if_unusable_or_obsolete()
+                if self._was_applied():
+                    break
+            else:
+                break
+        operation.version += 1
+        for name, value in changes.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(operation, name, value)
+
+    def _guarded_update(self, changes: dict[str, Any]) -> None:
+        operation = self.operation
+        rows = Operation.objects.filter(
+            pk=operation.pk,
+            lease_owner=self.owner,
+            lease_token=self.token,
+            version=operation.version,
+            signals=operation.signals,
+        ).update(version=F("version") + 1, **changes)
+        if rows:
+            return
+        found = Operation.objects.filter(pk=operation.pk).first()
+        if (
+            found is None
+            or (found.lease_owner, found.lease_token) != (self.owner, self.token)
+            or found.version != operation.version
+        ):
+            raise LeaseLost(f"operation {operation.pk} is no longer held by {self.owner}")
+        self.operation.__dict__.update({k: v for k, v in found.__dict__.items() if k != "_state"})
+        raise SignalsChanged
+
+    def _was_applied(self) -> bool:
+        for attempt in range(_DATABASE_TRIES):
+            try:
+                return Operation.objects.filter(
+                    pk=self.operation.pk, lease_token=self.token, version=self.operation.version + 1
+                ).exists()
+            except (OperationalError, InterfaceError):
+                if attempt == _DATABASE_TRIES - 1:
+                    raise
+                time.sleep(min(2.0, 0.05 * 2**attempt))
+                connection.close_if_unusable_or_obsolete()
+        return False
+
+
+def lease_values() -> dict[str, Any]:
+    """Columns that renew a lease."""
+    end = clock.from_now(settings.LEASE_SECONDS)
+    return {"due_at": end, "nudge_at": end, "nudges": 0}
+
+
+def release_values(after: float | None) -> dict[str, Any]:
+    """Columns that give a lease back and set the timer: seconds from now, or None to sleep until somebody wakes it."""
+    due = None if after is None else clock.from_now(after)
+    return {"lease_owner": "", "due_at": due, "nudge_at": due, "nudges": 0}
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def claim_resources(references: Iterable[str], operation_id: uuid.UUID, *, from_root: uuid.UUID | None = None) -> None:
+    """Hold resources for an operation, all or none; inside the caller's transaction.
+
+    Args:
+        references: Which resources; the same order everywhere, so that two callers cannot deadlock.
+        operation_id: The outermost operation that will hold them.
+        from_root: An operation whose claims may be taken over: the one in whose step the caller runs.
+
+    Raises:
+        OperationConflict: One of them is held by another operation, which is named.
+    """
+    for reference in sorted(set(references)):
+        try:
+            with transaction.atomic():
+                Claim.objects.bulk_create([Claim(resource=reference, operation_id=operation_id)])
+        except IntegrityError:
+            holder = Claim.objects.filter(resource=reference).first()
+            if holder is None:
+                # Released between the two statements: one more try decides.
+                Claim.objects.create(resource=reference, operation_id=operation_id)
+                continue
+            if holder.operation_id == operation_id:
+                continue
+            if from_root is not None and holder.operation_id == from_root:
+                Claim.objects.filter(resource=reference).update(operation_id=operation_id)
+                continue
+            other = Operation.objects.filter(pk=holder.operation_id).first()
+            raise OperationConflict(
+                reference, holder.operation_id, title=f"{other}, {other.state}" if other else ""
+            ) from None
+
+
+def open_operation(
+    plan: OperationPlan,
+    *,
+    operation_id: uuid.UUID | None = None,
+    queue: str,
+    priority: int | None = None,
+    is_heavy: bool = False,
+    countdown: float | None = 0.0,
+    parent: Operation | None = None,
+    parent_step: Step | None = None,
+    branch: int = 0,
+    input: dict[str, Any] | None = None,  # noqa: A002 - the column's name
+    state_before: Any = None,
+    label: str = "",
+    actor: str = "",
+    idempotency_key: str | None = None,
+    trace_context: dict[str, Any] | None = None,
+) -> Operation:
+    """Write an operation with its steps, in the caller's transaction. Claims and messages are the caller's business.
+
+    Args:
+        countdown: Seconds until the first step may run; None: not before somebody wakes it.
+    """
+    pk = operation_id or uuid7()
+    content_type = None
+    resource_pk = ""
+    if plan["resource"]:
+        model, resource_pk = resolve_model(plan["resource"])
+        content_type = ContentType.objects.get_for_model(model, for_concrete_model=False)
+    due = None if countdown is None else clock.from_now(countdown)
+    nudge = None if countdown is None else clock.from_now(countdown + settings.NUDGE_GRACE_SECONDS)
+    follows_parent = parent is not None and parent_step is None
+    operation = Operation(
+        id=pk,
+        executor=plan["executor"],
+        title=plan["title"][:255],
+        resource_type=content_type,
+        resource_pk=resource_pk,
+        resource_label=label[:255],
+        resource_state_before=state_before,
+        parent=parent,
+        parent_step=parent_step,
+        branch=branch,
+        input=input,
+        root_id=parent.root_id if parent is not None and not follows_parent else pk,
+        queue=queue,
+        priority=priority,
+        is_heavy=is_heavy,
+        due_at=due,
+        nudge_at=nudge,
+        wait_kind="operation" if countdown is None else ("countdown" if countdown else ""),
+        wait_reason="waiting for the operation that opened it to end" if countdown is None else "",
+        on_failure=plan["on_failure"],
+        actor=actor or (parent.actor if parent is not None else ""),
+        idempotency_key=idempotency_key,
+        trace_context=trace_context or (parent.trace_context if parent is not None else {}),
+        created_at=clock.now(),
+    )
+    Operation.objects.bulk_create([operation])
+    phases = (
+        (StepPhase.MAIN, plan["main"]),
+        (StepPhase.SUCCESS, plan["success"]),
+        (StepPhase.FAILURE, plan["failure"]),
+    )
+    steps: list[Step] = []
+    for phase, nodes in phases:
+        for node in nodes:
+            steps.append(_step(operation, len(steps), phase, node))
+    Step.objects.bulk_create(steps)
+    add_event(operation, "operation.opened", actor=actor)
+    return operation
+
+
+def _step(operation: Operation, position: int, phase: StepPhase, node: Node) -> Step:
+    step = Step(operation_id=operation.pk, position=position, phase=phase, kind=node["kind"])
+    if node["kind"] == "parallel":
+        step.plan = node["branches"]
+    elif node["kind"] == "operation":
+        step.plan = node["operation"]
+    else:
+        step.task = node["task"]
+        step.args, step.kwargs, step.options = node["args"], node["kwargs"], node["options"]
+        step.takes_result, step.compensate = node["takes_result"], node.get("compensate")
+    return step
+
+
+def append_steps(operation: Operation, phase: StepPhase, nodes: Sequence[Node]) -> list[Step]:
+    """Add steps behind the stored ones; used for undoing, which is known only after a failure."""
+    last = Step.objects.filter(operation=operation).order_by("-position").values_list("position", flat=True).first()
+    first = 0 if last is None else last + 1
+    steps = [_step(operation, first + offset, phase, node) for offset, node in enumerate(nodes)]
+    return Step.objects.bulk_create(steps)
+
+
+# -- steps ------------------------------------------------------------------------------------------------------------
+
+
+def update_step(step: Step, **changes: Any) -> None:
+    """Change a step's row and the copy in memory."""
+    Step.objects.filter(pk=step.pk).update(**changes)
+    for name, value in changes.items():
+        if not hasattr(value, "resolve_expression"):
+            setattr(step, name, value)
+
+
+def start_attempt(step: Step, **changes: Any) -> None:
+    """Mark that an attempt starts now."""
+    values: dict[str, Any] = {"attempted_at": clock.now(), **changes}
+    if step.started_at is None and step.attempts == 0:
+        values["started_at"] = clock.now()
+    update_step(step, state=StepState.RUNNING, attempts=step.attempts + 1, **values)
+
+
+def finish_step(step: Step, state: StepState, *, result: Any = None, error: str = "", **changes: Any) -> None:
+    """Mark that a step ended."""
+    if step.attempts == 0 and step.started_at is None:
+        changes.setdefault("started_at", clock.now())
+    update_step(step, state=state, result=result, error=error, finished_at=clock.now(), **changes)
+
+
+def record_attempt(
+    step: Step, outcome: str, *, worker: str = "", error: BaseException | None = None, text: str = ""
+) -> None:
+    """Keep an attempt that did not succeed, with its error."""
+    Attempt.objects.bulk_create(
+        [
+            Attempt(
+                step=step,
+                number=step.attempts,
+                started_at=Step.objects.filter(pk=step.pk).values_list("attempted_at", flat=True).first(),
+                finished_at=clock.now(),
+                worker=worker,
+                outcome=outcome,
+                error_class=type(error).__name__ if error is not None else "",
+                error=error_text(error) if error is not None else text,
+                traceback=error_traceback(error) if error is not None else "",
+            )
+        ]
+    )
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error's text for people, without secrets, never empty."""
+    text = str(error).strip()
+    if not text:
+        text = type(error).__name__
+    elif not isinstance(error, BackendError):
+        text = f"{type(error).__name__}: {text}"
+    return redact(text)[:4000]
+
+
+def error_traceback(error: BaseException) -> str:
+    """Return the traceback for operators, without secrets; the end of it where it is very long."""
+    return redact("".join(traceback_module.format_exception(error)))[-20000:]
+
+
+def add_event(operation: Operation, kind: str, text: str = "", *, actor: str = "", **data: Any) -> None:
+    """Append to the audit."""
+    Event.objects.bulk_create(
+        [Event(operation_id=operation.pk, kind=kind, at=clock.now(), actor=actor, text=text, data=data)]
+    )
+
+
+# -- waking from outside ----------------------------------------------------------------------------------------------
+
+
+def wake(operation_id: uuid.UUID, **changes: Any) -> bool:
+    """Ask an open operation's attention; in any transaction, by anybody.
+
+    A waiting operation becomes due at once. One that a worker holds finds the raised ``signals`` at its next commit.
+
+    Returns:
+        Whether the operation was still open.
+    """
+    now = clock.now()
+    idle = When(lease_owner="", then=now)
+    return bool(
+        Operation.objects.filter(pk=operation_id, state__in=OPEN_OPERATION_STATES)
+        .exclude(state=OperationState.PAUSED)
+        .update(
+            signals=F("signals") + 1,
+            due_at=Case(idle, default=F("due_at")),
+            nudge_at=Case(idle, default=F("nudge_at")),
+            nudges=0,
+            **changes,
+        )
+    )
