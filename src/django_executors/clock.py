@@ -6,13 +6,12 @@ for this process with `advance`.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 from django.db.models import DateTimeField, ExpressionWrapper, Value
 from django.db.models.expressions import Combinable, Expression
 from django.db.models.functions import Now
-from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
 __all__ = ["advance", "from_now", "now", "read"]
@@ -51,22 +50,16 @@ def read() -> datetime:
     Returns:
         An aware datetime.
     """
-    compiler_sql, params = _now_sql()
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {compiler_sql}", params)
-        value = cursor.fetchone()[0]
-    if isinstance(value, str):
-        value = parse_datetime(value)
-    if is_naive(value):
-        from datetime import UTC
-
-        value = make_aware(value, UTC)
-    return value + _offset
+        cursor.execute(f"SELECT {_now_sql()}")
+        found = cursor.fetchone()[0]
+    value = found if isinstance(found, datetime) else datetime.fromisoformat(str(found))
+    return (make_aware(value, UTC) if is_naive(value) else value) + _offset
 
 
-def _now_sql() -> tuple[str, list[object]]:
+def _now_sql() -> str:
     if connection.vendor == "sqlite":
-        return "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')", []
+        return "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')"
     if connection.vendor == "mysql":
-        return "CURRENT_TIMESTAMP(6)", []
-    return "STATEMENT_TIMESTAMP()", []
+        return "CURRENT_TIMESTAMP(6)"
+    return "STATEMENT_TIMESTAMP()"

@@ -93,7 +93,9 @@ def load() -> ExecutorsSettings:
     known = {f.name for f in fields(ExecutorsSettings)}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ConfigurationError(f"EXECUTORS has unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise ConfigurationError(
+            f"EXECUTORS has unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
     values: dict[str, Any] = dict(given)
     if "QUEUES" in values:
         extra = set(values["QUEUES"]) - set(_default_queues())

@@ -175,7 +175,7 @@ class OutcomeUnknown(BackendError):
         super().__init__(message, **details)
 
 
-class StepWaiting(Exception):  # noqa: N818 - a signal, not an error
+class StepWaiting(Exception):
     """Raised by a step that is not ready: the engine turns it into a timer and runs the step again.
 
     Args:

@@ -36,7 +36,7 @@ logger = logging.getLogger("django_executors")
 _DATABASE_TRIES = 6
 
 
-class SignalsChanged(Exception):  # noqa: N818 - a signal between the fence and the driver, not an error
+class SignalsChanged(Exception):
     """Somebody asked for attention (cancel, pause, wake) since the row was read; the row was read again."""
 
 
@@ -79,7 +79,9 @@ class Fence:
             except (OperationalError, InterfaceError):
                 if nested or attempt == _DATABASE_TRIES - 1:
                     raise
-                logger.warning("operation %s: the database failed, trying the commit again", operation.pk, exc_info=True)
+                logger.warning(
+                    "operation %s: the database failed, trying the commit again", operation.pk, exc_info=True
+                )
                 time.sleep(min(2.0, 0.05 * 2**attempt))
                 connection.close_if_unusable_or_obsolete()
                 if self._was_applied():

@@ -64,9 +64,7 @@ class OperationPlan(TypedDict):
     failure: list[Node]
 
 
-def flatten(
-    signature: Any, *, parallel: bool = True, what: str = "the plan", redact: Iterable[str] = ()
-) -> list[Node]:
+def flatten(signature: Any, *, parallel: bool = True, what: str = "the plan", redact: Iterable[str] = ()) -> list[Node]:
     """Turn a signature, a canvas or None into nodes.
 
     Args:

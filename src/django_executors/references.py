@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from .exceptions import ReferenceNotAllowed, ResourceGone
@@ -76,6 +77,9 @@ def deserialize(reference: str) -> Any:
     """
     model, pk = resolve_model(reference)
     try:
-        return model._base_manager.get(pk=pk)
-    except model.DoesNotExist as exc:
-        raise ResourceGone(f"{reference} is no longer in the database; was the row deleted by hand?") from exc
+        instance = model._base_manager.filter(pk=pk).first()
+    except (ValueError, ValidationError) as exc:
+        raise ReferenceNotAllowed(f"{reference!r} has a primary key that its model cannot have") from exc
+    if instance is None:
+        raise ResourceGone(f"{reference} is no longer in the database; was the row deleted by hand?")
+    return instance

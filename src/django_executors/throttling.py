@@ -14,6 +14,7 @@ from django.db.models import F
 
 from . import clock
 from .models import Operation, Slot, Throttle
+from .nudges import wake_and_nudge
 
 __all__ = ["acquire", "release_operation", "release_resource"]
 
@@ -89,6 +90,4 @@ def _serve(throttle: Throttle) -> None:
 def _wake_after_commit(operation_id: uuid.UUID) -> None:
     # Not in this transaction: it holds the throttle's row, and the waiter's row may be locked by somebody who waits for the
     # throttle. Should the process die before it, the waiter's own timer finds the slot.
-    from .engine.nudges import wake_and_nudge
-
     transaction.on_commit(lambda: wake_and_nudge(operation_id))

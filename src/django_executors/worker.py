@@ -17,7 +17,7 @@ from celery.worker import WorkController
 from .conf import settings
 from .engine.dispatcher import DispatcherThread
 from .engine.drive import drive
-from .engine.nudges import DRIVE_TASK
+from .nudges import DRIVE_TASK
 from .plan import OPERATION_TASK
 
 __all__ = ["Dispatcher", "drive_operation", "embedded_worker"]
@@ -57,7 +57,7 @@ def nested_operation(**kwargs: Any) -> None:
     raise RuntimeError("as_signature() is a step of an executor's plan; call execute() to run the operation by itself")
 
 
-class Dispatcher(bootsteps.StartStopStep):  # type: ignore[misc]
+class Dispatcher(bootsteps.StartStopStep):
     """Runs a dispatcher in the worker's main process."""
 
     requires = ("celery.worker.components:Pool",)
@@ -81,7 +81,7 @@ def _install(app: celery.Celery) -> None:
 
 
 _state.connect_on_app_finalize(_install)
-for _app in _state._get_active_apps():
+for _app in _state._get_active_apps():  # type: ignore[attr-defined]
     if _app.finalized:
         _install(_app)
 

@@ -15,9 +15,9 @@ from django.db.models import Case, F, Value, When
 from .. import clock, journal
 from ..exceptions import CommandNotAllowed, TransitionNotAllowed
 from ..models import Operation, Step
+from ..nudges import nudge_on_commit, wake_and_nudge
 from ..plan import nested_operations
 from ..states import OperationState, StepPhase, StepState, WaitKind, can_move, is_transitional
-from .nudges import nudge_on_commit, wake_and_nudge
 
 __all__ = ["cancel", "pause", "request_cancel", "resume", "retry_from", "skip", "unpause", "wake"]
 
@@ -167,7 +167,9 @@ def _restart(
         row = _locked(operation)
         _require(row, command, _RESUMABLE)
         if not row.is_root:
-            raise CommandNotAllowed(command, row.state, (), f"it is part of operation {row.root_id}: {command} that one")
+            raise CommandNotAllowed(
+                command, row.state, (), f"it is part of operation {row.root_id}: {command} that one"
+            )
         references = [_reference(row)] if _exclusive(row) else []
         nested = nested_operations(
             [{"kind": "operation", "operation": s.plan} for s in row.steps.filter(kind=Step.Kind.OPERATION) if s.plan]
@@ -259,5 +261,3 @@ def _put_back_state(operation: Operation) -> None:
     rows = model._base_manager.filter(pk=resource.pk, state=found).update(state=wanted)
     if not rows or (is_transitional(found) and found != wanted):
         raise TransitionNotAllowed(str(resource), found, f"resume to {wanted}")
-
-

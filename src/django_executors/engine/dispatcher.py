@@ -17,7 +17,7 @@ from django.db.models import F
 from .. import clock, retries
 from ..conf import settings
 from ..models import Operation
-from .nudges import nudge
+from ..nudges import nudge
 
 __all__ = ["DispatcherThread", "dispatch_once"]
 

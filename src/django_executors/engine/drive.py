@@ -36,9 +36,9 @@ from ..exceptions import (
 )
 from ..journal import Fence, SignalsChanged
 from ..models import Operation, Step
+from ..nudges import nudge_on_commit
 from ..states import OperationState, StepPhase, StepState, WaitKind
 from . import ending, lease, parts
-from .nudges import nudge_on_commit
 from .running import run_task, step_task_id
 
 __all__ = ["drive"]
@@ -460,7 +460,7 @@ class Driver:
 
     def _celery_retry(self, step: Step, retry: Retry) -> bool:
         changes: dict[str, Any] = {}
-        signature = retry.sig
+        signature = getattr(retry, "sig", None)
         if signature is not None and not step.takes_result:
             args, kwargs = list(signature.args or ()), dict(signature.kwargs or {})
             if (args, kwargs) != (step.args, step.kwargs):
@@ -479,9 +479,9 @@ class Driver:
         )
 
     @staticmethod
-    def _seconds(when: float | datetime | None) -> float:
+    def _seconds(when: Any) -> float:
         if isinstance(when, datetime):
-            now = datetime.now(when.tzinfo) if is_aware(when) else datetime.now()  # noqa: DTZ005 - as naive as the eta
+            now = datetime.now(when.tzinfo) if is_aware(when) else datetime.now()  # as naive as the eta
             return max(0.0, (when - now).total_seconds())
         return max(0.0, float(when or 0))
 
@@ -489,15 +489,14 @@ class Driver:
         self, step: Step, outcome: str, error: BaseException, state: StepState, changes: dict[str, Any]
     ) -> None:
         journal.record_attempt(step, outcome, worker=self.fence.owner, error=error)
-        journal.update_step(
-            step, state=state, retries=step.retries + 1, error=journal.error_text(error), **changes
-        )
+        journal.update_step(step, state=state, retries=step.retries + 1, error=journal.error_text(error), **changes)
 
     def _attempt_failed(self, step: Step, task: Any, error: Exception) -> bool:
-        uncertain = isinstance(error, OutcomeUnknown)
+        unknown = error if isinstance(error, OutcomeUnknown) else None
+        uncertain = unknown is not None
         transient = isinstance(error, BackendUnavailable | OperationalError | InterfaceError)
         policy = retries.policy_of(task, step.options)
-        if uncertain and (not error.findable or not getattr(task, "repeatable", True)):
+        if unknown is not None and (not unknown.findable or not getattr(task, "repeatable", True)):
             return self._quarantine(journal.error_text(error), error)
         if not (uncertain or transient):
             return self.step_failed(step, error)
@@ -543,7 +542,7 @@ class Driver:
         return self.step_failed(step, StepFailed(text))
 
 
-class _RolledBack(Exception):  # noqa: N818 - carries an outcome out of a transaction that is rolled back
+class _RolledBack(Exception):
     def __init__(self, error: Any) -> None:
         self.error = error
         super().__init__(str(error))

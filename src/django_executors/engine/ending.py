@@ -6,6 +6,7 @@ that promises work ("creating", "update scheduled", …).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ from .. import clock, journal, throttling
 from ..exceptions import ReferenceNotAllowed, TransitionNotAllowed
 from ..models import Claim, Operation, Step
 from ..models.resource import save_transition
+from ..nudges import nudge_on_commit, wake_and_nudge
 from ..plan import Node, nested_operations
 from ..references import deserialize, resolve_model
 from ..states import (
@@ -26,7 +28,6 @@ from ..states import (
     is_transitional,
     resource_state,
 )
-from .nudges import nudge_on_commit, wake_and_nudge
 
 if TYPE_CHECKING:
     from .drive import Driver
@@ -106,7 +107,7 @@ def go_to_failure(driver: Driver, error: Exception, write: Any = None) -> bool:
 
 def _undoing(driver: Driver) -> list[Node]:
     """Return the undo tasks of everything that was done, the newest first; also of what parallel branches did."""
-    done = [s for s in driver.phase_steps(StepPhase.MAIN) + driver.phase_steps(StepPhase.SUCCESS)]
+    done = driver.phase_steps(StepPhase.MAIN) + driver.phase_steps(StepPhase.SUCCESS)
     if driver.phase_steps(StepPhase.COMPENSATION):
         return []
     return _undo_of(done)
@@ -221,7 +222,7 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
     for follower in Operation.objects.filter(
         parent=operation, parent_step=None, state__in=(OperationState.SCHEDULED, OperationState.WAITING)
     ):
-        transaction.on_commit(lambda pk=follower.pk: wake_and_nudge(pk))
+        transaction.on_commit(partial(wake_and_nudge, follower.pk))
         Operation.objects.filter(pk=follower.pk, due_at=None).update(due_at=clock.now(), nudge_at=clock.from_now(1.0))
 
 

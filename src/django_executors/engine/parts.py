@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from .. import journal, registry, routing
 from ..conf import settings
 from ..models import Operation, Step
+from ..nudges import nudge_on_commit
 from ..plan import OperationPlan
 from ..references import deserialize
 from ..states import OPEN_OPERATION_STATES, OperationState, StepState, WaitKind
-from .nudges import nudge_on_commit
 
 if TYPE_CHECKING:
     from .drive import Driver

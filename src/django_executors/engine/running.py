@@ -6,8 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from celery import signals
-from celery._state import _task_stack
+from celery import _state, signals
 from celery.exceptions import Ignore, Reject, Retry
 
 from ..context import StepContext, step_context
@@ -54,12 +53,12 @@ def run_task(
         chain=None,
         chord=None,
     )
-    _task_stack.push(task)
+    _state._task_stack.push(task)  # type: ignore[attr-defined]
     try:
         with step_context(context):
             return _call(task, task_id, args, kwargs)
     finally:
-        _task_stack.pop()
+        _state._task_stack.pop()  # type: ignore[attr-defined]
         task.pop_request()
 
 
@@ -91,7 +90,13 @@ def _call(task: Any, task_id: str, args: list[Any], kwargs: dict[str, Any]) -> O
         state = "FAILURE"
         task.on_failure(error, task_id, args, kwargs, None)
         signals.task_failure.send(
-            sender=task, task_id=task_id, exception=error, args=args, kwargs=kwargs, traceback=error.__traceback__, einfo=None
+            sender=task,
+            task_id=task_id,
+            exception=error,
+            args=args,
+            kwargs=kwargs,
+            traceback=error.__traceback__,
+            einfo=None,
         )
         return Outcome(error=error)
     else:

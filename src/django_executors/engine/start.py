@@ -12,10 +12,10 @@ from .. import clock, journal, routing
 from ..context import current_step
 from ..ids import uuid7
 from ..models import Operation
+from ..nudges import nudge_on_commit
 from ..plan import OperationPlan, nested_operations
 from ..states import OPEN_OPERATION_STATES, OperationState
 from .drive import drive
-from .nudges import nudge_on_commit
 
 __all__ = ["open_in_transaction", "run_here"]
 
@@ -56,7 +56,9 @@ def open_in_transaction(
         if exclusive:
             journal.claim_resources([reference], pk, from_root=step.root_id)
         plan = build()
-        others = {nested["resource"] for nested in nested_operations(plan["main"] + plan["success"]) if nested["exclusive"]}
+        others = {
+            nested["resource"] for nested in nested_operations(plan["main"] + plan["success"]) if nested["exclusive"]
+        }
         journal.claim_resources(others - {reference}, pk, from_root=step.root_id)
         # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
         opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None

@@ -280,9 +280,7 @@ class DeleteExecutorMixin:
         return DeletionTask().si(serialized_instance)
 
     @classmethod
-    def get_failure_signature(
-        cls, instance: Any, serialized_instance: str, force: bool = False, **kwargs: Any
-    ) -> Any:
+    def get_failure_signature(cls, instance: Any, serialized_instance: str, force: bool = False, **kwargs: Any) -> Any:
         """Return the step that writes the error, or deletes the row by force."""
         if force:
             return DeletionTask().si(serialized_instance)

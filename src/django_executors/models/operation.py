@@ -22,7 +22,9 @@ class Operation(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    executor = models.CharField(max_length=255, help_text="Registered name of the executor, empty for a parallel branch.")
+    executor = models.CharField(
+        max_length=255, help_text="Registered name of the executor, empty for a parallel branch."
+    )
     title = models.CharField(max_length=255, blank=True, default="")
 
     resource_type = models.ForeignKey(ContentType, on_delete=models.CASCADE, null=True, related_name="+")
@@ -35,9 +37,7 @@ class Operation(models.Model):
         null=True, help_text="State when the failing step ran; a resume goes on from it."
     )
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
-    parent_step = models.ForeignKey(
-        "django_executors.Step", on_delete=models.CASCADE, null=True, related_name="parts"
-    )
+    parent_step = models.ForeignKey("django_executors.Step", on_delete=models.CASCADE, null=True, related_name="parts")
     branch = models.PositiveIntegerField(default=0, help_text="Which of its parent step's parts this is, from 0.")
     root_id = models.UUIDField(help_text="Id of the outermost operation, whose claims hold the resources.")
 
@@ -137,5 +137,3 @@ class Claim(models.Model):
 
     def __str__(self) -> str:
         return f"{self.resource} held by {self.operation_id}"
-
-

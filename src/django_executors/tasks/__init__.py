@@ -1,7 +1,7 @@
 """The steps of operations, as Celery tasks. Combine them in executors; do not schedule them from views."""
 
-from .background import BackgroundListPullTask, BackgroundPullTask, BackgroundTask
 from .backend import BackendMethodTask, IndependentBackendMethodTask, RetryUntilAvailableTask, not_repeatable
+from .background import BackgroundListPullTask, BackgroundPullTask, BackgroundTask
 from .base import EmptyTask, ExtensionTaskMixin, Task
 from .errors import ErrorMessageTask, ErrorStateTransitionTask
 from .polling import PollBackendCheckTask, PollRuntimeStateTask, PollStateTask

@@ -57,7 +57,7 @@ class BackgroundTask(Task):
             return False
         return True
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define run()")
 
 
@@ -66,7 +66,7 @@ class BackgroundPullTask(BackgroundTask):
 
     abstract = True
 
-    def run(self, serialized_instance: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def run(self, serialized_instance: str, *args: Any, **kwargs: Any) -> None:
         instance = deserialize(serialized_instance)
         try:
             self.pull(instance)
@@ -99,7 +99,7 @@ class BackgroundListPullTask(BackgroundTask):
     model: Any = None
     pull_task: Any = None
 
-    def run(self) -> None:  # type: ignore[override]
+    def run(self) -> None:  # type: ignore[override] # takes no resource
         for instance in self.get_pulled_objects():
             self.pull_task().apply_async(args=(serialize(instance),))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import celery
@@ -16,7 +17,17 @@ from ..references import deserialize, serialize
 
 __all__ = ["EmptyTask", "ExtensionTaskMixin", "Task", "TaskType"]
 
-_call: ContextVar[tuple[tuple[Any, ...], dict[str, Any]]] = ContextVar("django_executors_task_call")
+
+@dataclass
+class _Call:
+    """One running call of a task: many threads share a task object, and none may see another's arguments."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    after_success: str | None = None
+
+
+_call: ContextVar[_Call] = ContextVar("django_executors_task_call")
 
 
 def _register(app: celery.Celery, cls: TaskType) -> None:
@@ -29,7 +40,7 @@ class TaskType(type):
 
     name: str
 
-    def __new__(mcs, class_name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> TaskType:  # noqa: N804
+    def __new__(mcs, class_name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> TaskType:
         abstract = namespace.setdefault("abstract", False)
         cls = super().__new__(mcs, class_name, bases, namespace)
         if "name" not in namespace:
@@ -40,7 +51,7 @@ class TaskType(type):
             for alias in namespace.get("aliases", ()):
                 registry.add_task_alias(alias, cls.name)
             _state.connect_on_app_finalize(lambda app: _register(app, cls))
-            for app in _state._get_active_apps():
+            for app in _state._get_active_apps():  # type: ignore[attr-defined]
                 if app.finalized:
                     _register(app, cls)
         return cls
@@ -87,21 +98,30 @@ class Task(celery.Task, metaclass=TaskType):  # type: ignore[type-arg]
     @property
     def args(self) -> tuple[Any, ...]:
         """Positional arguments of the running call, after the reference."""
-        return _call.get()[0]
+        return _call.get().args
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments of the running call; a dictionary of its own for each call."""
-        return _call.get()[1]
+        return _call.get().kwargs
 
     @kwargs.setter
     def kwargs(self, value: dict[str, Any]) -> None:
-        _call.set((_call.get()[0], value))
+        _call.get().kwargs = value
+
+    @property
+    def after_success(self) -> str | None:
+        """The runtime state that the running call sets after its work, or None."""
+        return _call.get().after_success
+
+    @after_success.setter
+    def after_success(self, value: str | None) -> None:
+        _call.get().after_success = value
 
     @contextmanager
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
         """Make ``args`` and ``kwargs`` those of the running call during the block."""
-        token = _call.set((args, dict(kwargs)))
+        token = _call.set(_Call(args, dict(kwargs)))
         try:
             yield
         finally:
@@ -143,7 +163,7 @@ class EmptyTask(Task):
 
     transactional = True
 
-    def run(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def run(self, *args: Any, **kwargs: Any) -> None:
         return None
 
 

@@ -17,7 +17,9 @@ class ErrorMessageTask(Task):
 
     transactional = True
 
-    def run(self, result_id: str, serialized_instance: str, *args: Any, **kwargs: Any) -> str:
+    def run(  # type: ignore[override] # the failed id comes first
+        self, result_id: str, serialized_instance: str, *args: Any, **kwargs: Any
+    ) -> str:
         instance = deserialize(serialized_instance)
         with self.call(args, kwargs):
             self.pre_execute(instance)

@@ -63,22 +63,26 @@ class RuntimeStateChangeTask(Task):
         self._write(instance, kwargs)
 
     def pre_execute(self, instance: Any) -> None:
-        before = {name: self.kwargs.pop(name) for name in ("runtime_state", "action", "action_details") if name in self.kwargs}
+        before: dict[str, Any] = {
+            name: self.kwargs.pop(name) for name in ("runtime_state", "action", "action_details") if name in self.kwargs
+        }
         # Not an argument of execute(), but needed after it.
-        self.request.success_runtime_state = self.kwargs.pop("success_runtime_state", None)
+        self.after_success = self.kwargs.pop("success_runtime_state", None)
         if before and not current_step().began:
             self._write(instance, before)
         super().pre_execute(instance)
 
     def post_execute(self, instance: Any) -> None:
-        state = getattr(self.request, "success_runtime_state", None)
+        state = self.after_success
         if state is not None:
             self._write(instance, {"runtime_state": state})
         super().post_execute(instance)
 
     @staticmethod
     def _write(instance: Any, values: dict[str, Any]) -> None:
-        found = [name for name in ("runtime_state", "action", "action_details") if name in values and hasattr(instance, name)]
+        found = [
+            name for name in ("runtime_state", "action", "action_details") if name in values and hasattr(instance, name)
+        ]
         for name in found:
             setattr(instance, name, values[name])
         if found:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db import models, transaction
 from openstack.connection import Connection
 
+from django_executors.context import current_step
 from django_executors.exceptions import BackendRejected
 from django_executors.states import ResourceState
 
@@ -100,7 +101,12 @@ class ServiceBackend:
 
 
 def store(row: models.Model, **fields: Any) -> None:
-    """Write fields of a row, those that differ from what it has; the others stay as they are in the database."""
+    """Write fields of a row, those that differ from what it has; the others stay as they are in the database.
+
+    Raises:
+        LeaseLost: Another worker may have taken over, and knows better; nothing was written.
+    """
+    current_step().ensure_lease()
     changed = [name for name, value in fields.items() if getattr(row, name) != value]
     for name in changed:
         setattr(row, name, fields[name])

@@ -5,68 +5,82 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Box',
+            name="Box",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('creation_scheduled', 'creation scheduled'), ('creating', 'creating'), ('update_scheduled', 'update scheduled'), ('updating', 'updating'), ('deletion_scheduled', 'deletion scheduled'), ('deleting', 'deleting'), ('ok', 'OK'), ('erred', 'erred')], default='creation_scheduled', max_length=24)),
-                ('error_message', models.TextField(blank=True, default='')),
-                ('error_traceback', models.TextField(blank=True, default='')),
-                ('runtime_state', models.CharField(blank=True, default='', max_length=150)),
-                ('action', models.CharField(blank=True, default='', max_length=50)),
-                ('action_details', models.JSONField(blank=True, default=dict)),
-                ('backend_id', models.CharField(blank=True, db_index=True, default='', max_length=255)),
-                ('name', models.CharField(max_length=50)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("creation_scheduled", "creation scheduled"),
+                            ("creating", "creating"),
+                            ("update_scheduled", "update scheduled"),
+                            ("updating", "updating"),
+                            ("deletion_scheduled", "deletion scheduled"),
+                            ("deleting", "deleting"),
+                            ("ok", "OK"),
+                            ("erred", "erred"),
+                        ],
+                        default="creation_scheduled",
+                        max_length=24,
+                    ),
+                ),
+                ("error_message", models.TextField(blank=True, default="")),
+                ("error_traceback", models.TextField(blank=True, default="")),
+                ("runtime_state", models.CharField(blank=True, default="", max_length=150)),
+                ("action", models.CharField(blank=True, default="", max_length=50)),
+                ("action_details", models.JSONField(blank=True, default=dict)),
+                ("backend_id", models.CharField(blank=True, db_index=True, default="", max_length=255)),
+                ("name", models.CharField(max_length=50)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Call',
+            name="Call",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('method', models.CharField(max_length=50)),
-                ('resource', models.CharField(max_length=100)),
-                ('args', models.JSONField(default=list)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("method", models.CharField(max_length=50)),
+                ("resource", models.CharField(max_length=100)),
+                ("args", models.JSONField(default=list)),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Legacy',
+            name="Legacy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', django_fsm.FSMIntegerField(default=5)),
-                ('name', models.CharField(max_length=50)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("state", django_fsm.FSMIntegerField(default=5)),
+                ("name", models.CharField(max_length=50)),
             ],
         ),
         migrations.CreateModel(
-            name='Mark',
+            name="Mark",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('what', models.CharField(max_length=100)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("what", models.CharField(max_length=100)),
             ],
         ),
         migrations.CreateModel(
-            name='Note',
+            name="Note",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(blank=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("text", models.TextField(blank=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Stranger',
+            name="Stranger",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
             ],
         ),
     ]

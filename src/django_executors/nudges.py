@@ -9,8 +9,8 @@ from typing import Any
 from celery import current_app
 from django.db import transaction
 
-from .. import journal
-from ..models import Operation
+from . import journal
+from .models import Operation
 
 __all__ = ["nudge", "nudge_on_commit", "wake_and_nudge"]
 
@@ -40,9 +40,7 @@ def nudge(
     if soft_time_limit is not None:
         options["soft_time_limit"] = soft_time_limit
     try:
-        current_app.send_task(
-            DRIVE_TASK, args=(str(operation_id), queue), retry=False, ignore_result=True, **options
-        )
+        current_app.send_task(DRIVE_TASK, args=(str(operation_id), queue), retry=False, ignore_result=True, **options)
     except Exception as exc:  # noqa: BLE001 - kombu and its transports raise what they like
         logger.warning("operation %s: no message could be sent (%s); it is found by its timer", operation_id, exc)
         return False
