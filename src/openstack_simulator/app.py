@@ -70,9 +70,7 @@ def _answer_error(req: falcon.Request, resp: falcon.Response, error: ApiError, p
         resp.set_header("WWW-Authenticate", f'Keystone uri="{req.prefix}/identity"')
 
 
-def _answer_falcon(
-    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]
-) -> None:
+def _answer_falcon(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]) -> None:
     status = falcon.http_status_to_code(error.status)
     message = error.description or "The resource could not be found." if status == 404 else error.title or ""
     _answer_error(req, resp, ApiError(message, status=status), params)

@@ -1,8 +1,8 @@
 """The state of the whole cloud: every service's store, on one clock and behind one lock."""
 
 import threading
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from openstack_simulator.block_storage.store import BlockStorage
 from openstack_simulator.block_storage.volumes import Snapshot, Volume

@@ -93,9 +93,7 @@ class Gateway:
         return answer["status"], list(answer["headers"]), content
 
     @staticmethod
-    def _injected(
-        environ: Environ, service: str, verdict: Verdict
-    ) -> tuple[int, list[tuple[str, str]], list[bytes]]:
+    def _injected(environ: Environ, service: str, verdict: Verdict) -> tuple[int, list[tuple[str, str]], list[bytes]]:
         rule = verdict.failure
         if rule is None or rule.status is None:
             raise ValueError("no error was asked for")

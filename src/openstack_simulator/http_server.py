@@ -18,7 +18,7 @@ IDLE_SECONDS = 300
 """A connection that sends nothing for so long is closed."""
 
 
-class ConnectionDropped(Exception):  # noqa: N818 - it is an event asked for, not an error
+class ConnectionDropped(Exception):
     """Raised by the application to have the connection closed without an answer."""
 
 

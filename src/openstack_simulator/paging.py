@@ -95,7 +95,9 @@ def page(
     return shown, key(shown[-1])
 
 
-def sort(items: Iterable[T], query: Query, value_of: Callable[[T, str], Any], default: str = "created_at:desc") -> list[T]:
+def sort(
+    items: Iterable[T], query: Query, value_of: Callable[[T, str], Any], default: str = "created_at:desc"
+) -> list[T]:
     """Order a list by ``sort=name:asc,...`` or by ``sort_key`` with ``sort_dir``; the last created comes first."""
     keys = [
         (key, direction or "desc")

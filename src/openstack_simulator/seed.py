@@ -78,9 +78,7 @@ def _network(cloud: Cloud, admin: Caller, demo: Caller) -> None:
     private = networks.create_network(store, demo, {"name": "private"})
     inside = {"network_id": private.id, "name": "private-subnet", "cidr": "10.20.0.0/20"}
     subnet = networks.create_subnet(store, demo, inside)
-    router = routers.create_router(
-        store, demo, {"name": "router", "external_gateway_info": {"network_id": public.id}}
-    )
+    router = routers.create_router(store, demo, {"name": "router", "external_gateway_info": {"network_id": public.id}})
     routers.add_interface(store, demo, router, {"subnet_id": subnet.id})
     web = security_groups.create_group(store, demo, {"name": "web", "description": "SSH and HTTP"})
     for port in (22, 80):

@@ -14,10 +14,11 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from celery.exceptions import Retry
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils.timezone import is_aware
 
 from .. import clock, faults, journal, plan, registry, retries, routing, throttling
@@ -36,7 +37,7 @@ from ..exceptions import (
 )
 from ..journal import Fence, SignalsChanged
 from ..models import Operation, Step
-from ..nudges import nudge_on_commit
+from ..nudges import nudge
 from ..states import OperationState, StepPhase, StepState, WaitKind
 from . import ending, lease, parts
 from .running import run_task, step_task_id
@@ -144,7 +145,7 @@ class Driver:
         after: float | None,
         write: Callable[[], None] | None = None,
         *,
-        nudge: bool = False,
+        hand_over: bool = False,
         **changes: Any,
     ) -> bool:
         """Give the operation back until a timer or a wake; returns False, for the loop to end."""
@@ -153,11 +154,21 @@ class Driver:
             woken = operation.signals != self.seen_signals
             resting = OperationState.WAITING if operation.state == OperationState.RUNNING else operation.state
 
-            def all_writes(hand_on: bool = nudge or woken) -> None:
+            def all_writes(hand_on: bool = hand_over or woken) -> None:
                 if write is not None:
                     write()
                 if hand_on:
-                    nudge_on_commit(self.operation)
+                    row = self.operation
+                    transaction.on_commit(
+                        partial(
+                            nudge,
+                            row.pk,
+                            changes.get("queue", row.queue),
+                            priority=changes.get("priority", row.priority),
+                            time_limit=changes.get("time_limit", row.time_limit),
+                            soft_time_limit=changes.get("soft_time_limit", row.soft_time_limit),
+                        )
+                    )
 
             try:
                 self.fence.commit(
@@ -192,7 +203,7 @@ class Driver:
             )
             return False
         if self.draining():
-            return self.rest(WaitKind.QUEUE, "its worker is shutting down, another goes on", 0.0, nudge=True)
+            return self.rest(WaitKind.QUEUE, "its worker is shutting down, another goes on", 0.0, hand_over=True)
         step = self.steps.get(operation.position)
         if step is None or step.phase != operation.phase:
             return self._next_phase()
@@ -287,7 +298,7 @@ class Driver:
             WaitKind.QUEUE,
             f"for a worker of queue {queue}",
             0.0,
-            nudge=True,
+            hand_over=True,
             queue=queue,
             time_limit=limits[0],
             soft_time_limit=limits[1],

@@ -17,7 +17,7 @@ from ..models import Claim, Operation, Step
 from ..models.resource import save_transition
 from ..nudges import nudge_on_commit, wake_and_nudge
 from ..plan import Node, nested_operations
-from ..references import deserialize, resolve_model
+from ..references import deserialize, resolve_model, serialize
 from ..states import (
     OperationState,
     ResourceState,
@@ -42,7 +42,8 @@ def succeed(driver: Driver) -> bool:
 
     def write() -> None:
         resource = _own_resource(driver.operation)
-        if resource is not None and is_transitional(getattr(resource, "state", None)):
+        transitional = resource is not None and is_transitional(getattr(resource, "state", None))
+        if transitional and _holds(driver.operation, resource):
             # The executor has no success path that says so itself; the operation did succeed.
             _transition(driver.operation, resource, "set_ok")
         _close(driver.operation, OperationState.SUCCEEDED)
@@ -195,7 +196,8 @@ def cancel_untouched(driver: Driver) -> bool:
 
 
 def _end(driver: Driver, state: OperationState, write: Any, **changes: Any) -> None:
-    driver.persist(
+    # Not driver.persist: when somebody cancels at this very moment, the driver decides again what the end is.
+    driver.fence.commit(
         write,
         state=state,
         **journal.release_values(None),
@@ -229,6 +231,15 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
 # -- rows that must not lie -------------------------------------------------------------------------------------------
 
 
+def _holds(operation: Operation, resource: Any) -> bool:
+    """Say whether the resource is this operation's to settle: another one may be working on it by rights."""
+    try:
+        reference = serialize(resource)
+    except LookupError:
+        return False
+    return Claim.objects.filter(resource=reference, operation_id=operation.root_id).exists()
+
+
 def _own_resource(operation: Operation) -> Any:
     """The resource of an operation, locked for nobody; None for a branch, a resource that is gone, or none at all."""
     return operation.resource if operation.executor else None
@@ -237,7 +248,7 @@ def _own_resource(operation: Operation) -> Any:
 def _settle(operation: Operation, text: str) -> None:
     """Make the operation's resource erred when it still promises work."""
     resource = _own_resource(operation)
-    if resource is not None and is_transitional(getattr(resource, "state", None)):
+    if resource is not None and is_transitional(getattr(resource, "state", None)) and _holds(operation, resource):
         _mark_erred(operation, resource, text)
 
 
@@ -256,7 +267,7 @@ def _settle_unreached(driver: Driver, text: str) -> None:
             unreached.append({"kind": "parallel", "branches": step.plan})
     for nested in nested_operations(unreached):
         resource = _load(nested["resource"])
-        if resource is not None and is_scheduled(getattr(resource, "state", None)):
+        if resource is not None and is_scheduled(getattr(resource, "state", None)) and _holds(operation, resource):
             _mark_erred(operation, resource, f"not started, because {operation} failed: {text}")
 
 

@@ -95,7 +95,11 @@ def run_here(operation: Operation) -> Operation:
         for pk in due:
             drive(pk)
         row = Operation.objects.get(pk=operation.pk)
-        if not row.is_open or row.state == OperationState.PAUSED:
+        if not row.is_open:
+            for follower in row.children.filter(parent_step=None, state__in=OPEN_OPERATION_STATES):
+                run_here(follower)
+            return row
+        if row.state == OperationState.PAUSED:
             return row
         if not due:
             _sleep_until_due(tree)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import throttling
 from ..context import current_step
 from ..exceptions import ConfigurationError
 from ..models.resource import save_transition
+from ..references import serialize
 from .base import Task
 
 __all__ = ["DeletionTask", "RecoverTask", "RuntimeStateChangeTask", "StateTransitionTask"]
@@ -47,6 +49,9 @@ class StateTransitionTask(Task):
         if not callable(getattr(instance, name, None)):
             raise ConfigurationError(f"{type(instance).__name__} has no transition {name!r}")
         save_transition(instance, name, clear_error(instance) if name in ("set_ok", "recover") else ())
+        if name in ("set_ok", "set_erred") and current_step().operation_id is not None:
+            # What was created is created: the next in line may begin, though this operation may have more to do.
+            throttling.release_resource(serialize(instance))
 
     def execute(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
         return None

@@ -13,6 +13,7 @@ from keystoneauth1 import session as keystone_session
 from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
+from django_executors import faults
 from django_executors.context import current_step
 
 from ..conf import settings
@@ -46,7 +47,7 @@ class LeaseGuardAdapter(keystone_session.TCPKeepAliveAdapter):
             LeaseLost: Another worker may have taken over; nothing was sent.
         """
         current_step().ensure_lease()
-        return super().send(
+        response = super().send(
             request,
             stream=stream,
             timeout=timeout or (settings.CONNECT_TIMEOUT_SECONDS, settings.READ_TIMEOUT_SECONDS),
@@ -54,6 +55,8 @@ class LeaseGuardAdapter(keystone_session.TCPKeepAliveAdapter):
             cert=cert,
             proxies=proxies,
         )
+        faults.reach("after request")
+        return response
 
 
 def connection(cloud_name: str, region: str = "", project_id: str = "") -> Connection:

@@ -262,9 +262,7 @@ def _remove_security_group(store: Compute, req: falcon.Request, server: Server, 
     group_id = _group(store, req, values)
     having = [port for port in _ports_for_groups(store, server) if group_id in port.security_groups]
     if not having:
-        raise NotFound(
-            f"Security group {values.get('name')} not associated with the instance {server.id}"
-        )
+        raise NotFound(f"Security group {values.get('name')} not associated with the instance {server.id}")
     for port in having:
         port.security_groups = [one for one in port.security_groups if one != group_id]
         store.network.touch(port)

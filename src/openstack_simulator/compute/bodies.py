@@ -37,7 +37,9 @@ def full(store: Compute, req: falcon.Request, server: Server) -> Body:
         "user_id": server.user_id,
         "metadata": server.metadata,
         "hostId": host_id(server),
-        "image": "" if server.image_id is None else {"id": server.image_id, "links": links(req, "images", server.image_id)},
+        "image": ""
+        if server.image_id is None
+        else {"id": server.image_id, "links": links(req, "images", server.image_id)},
         "flavor": _flavor(req, server.flavor),
         "created": in_seconds(server.created_at),
         "updated": in_seconds(server.updated_at or server.created_at),
@@ -70,7 +72,7 @@ def full(store: Compute, req: falcon.Request, server: Server) -> Body:
         }
         if caller_of(req).is_admin:
             shown["fault"]["details"] = server.fault.details
-    if version >= (2, 3) and caller_of(req).is_admin or version >= (2, 90):
+    if version >= (2, 90) or (version >= (2, 3) and caller_of(req).is_admin):
         shown["OS-EXT-SRV-ATTR:hostname"] = server.hostname
     if caller_of(req).is_admin:
         shown |= _for_admins(server, version)
@@ -147,9 +149,7 @@ def addresses(store: Compute, server: Server) -> dict[str, list[Body]]:
         network = store.network.networks[port.network_id]
         entries = shown.setdefault(network.name, [])
         floating = {
-            ip.fixed_ip_address: ip.floating_ip_address
-            for ip in store.network.floating_ips
-            if ip.port_id == port.id
+            ip.fixed_ip_address: ip.floating_ip_address for ip in store.network.floating_ips if ip.port_id == port.id
         }
         for address in port.addresses:
             entries.append(_address(port, address, "fixed"))

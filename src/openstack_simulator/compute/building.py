@@ -55,8 +55,10 @@ def create_server(
     server.image_id = _image(store, caller, values, server)
     volumes = _volumes(store, caller, values)
     if not server.image_id and not any(mapping.get("boot_index") == 0 for mapping, _ in volumes):
-        raise BadRequest("Block Device Mapping is Invalid: Boot sequence for the instance and image/block device "
-                         "mapping combination is not valid.")
+        raise BadRequest(
+            "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device "
+            "mapping combination is not valid."
+        )
     found_ports, new_ports = _networks(store, caller, values, version)
     store.check_quota(caller.project_id, {"instances": 1, "cores": flavor.vcpus, "ram": flavor.ram})
     _join_group(store, caller, server, hints)
@@ -95,9 +97,7 @@ def _spawn(store: Compute, server: Server) -> None:
     unbindable = [port for port in store.network.ports_of(server.id) if port.name.startswith("fake-fail-bind")]
     if unbindable:
         failure = f"Binding failed for port {unbindable[0].id}, please check neutron logs for more information."
-    store.lifecycle.begin(
-        "server.create", server.id, done, failed, extra_seconds=server.extra_seconds, failure=failure
-    )
+    store.lifecycle.begin("server.create", server.id, done, failed, extra_seconds=server.extra_seconds, failure=failure)
 
 
 def delete_server(store: Compute, server: Server) -> None:
@@ -242,9 +242,9 @@ def _volumes(store: Compute, caller: Caller, values: dict[str, Any]) -> list[Map
 
 
 def _reserve(store: Compute, caller: Caller, server: Server, mappings: list[Mapping]) -> None:
-    for mapping, volume in mappings:
-        if volume is None and mapping.get("destination_type") == "volume":
-            volume = _new_volume(store, caller, mapping)  # noqa: PLW2901
+    for mapping, named in mappings:
+        wants_new = named is None and mapping.get("destination_type") == "volume"
+        volume = _new_volume(store, caller, mapping) if wants_new else named
         if volume is None:
             continue
         attachment = store.block_storage.reserve(volume, server.id)
@@ -279,9 +279,7 @@ Ports = list[Port]
 NewPorts = list[dict[str, Any]]
 
 
-def _networks(
-    store: Compute, caller: Caller, values: dict[str, Any], version: Microversion
-) -> tuple[Ports, NewPorts]:
+def _networks(store: Compute, caller: Caller, values: dict[str, Any], version: Microversion) -> tuple[Ports, NewPorts]:
     """The ports a server is given, and what it needs new ones on."""
     asked = values.get("networks")
     if asked is None and version >= NETWORKS_NEEDED:

@@ -169,9 +169,7 @@ class KeyPairs:
         public, private = values.get("public_key"), None
         if not public:
             if version_of(req) >= (2, 92):
-                raise BadRequest(
-                    "Invalid input for field/attribute keypair. 'public_key' is a required property"
-                )
+                raise BadRequest("Invalid input for field/attribute keypair. 'public_key' is a required property")
             public, private = made_up_keys()
         made = KeyPair(
             id=name,
@@ -350,9 +348,7 @@ class Settings:
 
     def on_get_zones(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List availability zones."""
-        resp.media = {
-            "availabilityZoneInfo": [{"zoneName": ZONE, "zoneState": {"available": True}, "hosts": None}]
-        }
+        resp.media = {"availabilityZoneInfo": [{"zoneName": ZONE, "zoneState": {"available": True}, "hosts": None}]}
 
     def on_get_zones_detail(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List availability zones with their hosts; admins only."""

@@ -74,15 +74,11 @@ class Compute:
             have = ", ".join(str(used[name]) for name in over)
             most = ", ".join(str(limits[name]) for name in over)
             names = ", ".join(over)
-            raise Forbidden(
-                f"Quota exceeded for {names}: Requested {asked}, but already used {have} of {most} {names}"
-            )
+            raise Forbidden(f"Quota exceeded for {names}: Requested {asked}, but already used {have} of {most} {names}")
 
     def note(self, server: Server, caller: Caller, action: str, request_id: str) -> None:
         """Write into a server's log."""
-        server.log.append(
-            InstanceAction(action, request_id, caller.user_id, caller.project_id, self.lifecycle.now())
-        )
+        server.log.append(InstanceAction(action, request_id, caller.user_id, caller.project_id, self.lifecycle.now()))
 
     def touch(self, server: Server) -> None:
         """Note that a server was changed."""

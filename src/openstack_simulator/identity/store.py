@@ -288,7 +288,9 @@ class Identity:
         if not caller.project_id:
             raise BadRequest("Project-scoped token required.")
         asked = values.get("roles")
-        names = tuple(str(one.get("name", "")) for one in asked if isinstance(one, dict)) if isinstance(asked, list) else ()
+        names = (
+            tuple(str(one.get("name", "")) for one in asked if isinstance(one, dict)) if isinstance(asked, list) else ()
+        )
         return self.credentials.add(
             ApplicationCredential(
                 id=hex_id(),

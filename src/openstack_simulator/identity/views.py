@@ -265,7 +265,12 @@ class Grants(View):
         admins_only(req, "list_grants")
         self._check(req, user_id, project_id, domain_id)
         roles = Roles(self.store)
-        listing(req, resp, "roles", (roles.render(req, one) for one in self.store.roles_of(user_id, project_id or domain_id)))
+        listing(
+            req,
+            resp,
+            "roles",
+            (roles.render(req, one) for one in self.store.roles_of(user_id, project_id or domain_id)),
+        )
 
     def on_put_one(
         self,
@@ -352,9 +357,7 @@ class RoleAssignments(View):
                 shown.append(self._render(req, one, scope, with_names=with_names))
         listing(req, resp, "role_assignments", shown)
 
-    def _render(
-        self, req: falcon.Request, assignment: Assignment, scope: str, *, with_names: bool
-    ) -> dict[str, Any]:
+    def _render(self, req: falcon.Request, assignment: Assignment, scope: str, *, with_names: bool) -> dict[str, Any]:
         user, role = self.store.users[assignment.user_id], self.store.roles[assignment.role_id]
         target: Project | Domain
         if assignment.on_domain:

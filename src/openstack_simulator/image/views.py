@@ -14,9 +14,31 @@ from openstack_simulator.records import new_id
 from openstack_simulator.web import App, caller_of, document
 
 BASE_ATTRIBUTES = (
-    "id name status visibility disk_format container_format min_disk min_ram size checksum owner protected tags "
-    "created_at updated_at os_hidden os_hash_algo os_hash_value virtual_size self file schema locations direct_url"
-).split()
+    "id",
+    "name",
+    "status",
+    "visibility",
+    "disk_format",
+    "container_format",
+    "min_disk",
+    "min_ram",
+    "size",
+    "checksum",
+    "owner",
+    "protected",
+    "tags",
+    "created_at",
+    "updated_at",
+    "os_hidden",
+    "os_hash_algo",
+    "os_hash_value",
+    "virtual_size",
+    "self",
+    "file",
+    "schema",
+    "locations",
+    "direct_url",
+)
 CHANGEABLE = ("name", "visibility", "disk_format", "container_format", "min_disk", "min_ram", "protected", "tags")
 
 
@@ -72,7 +94,9 @@ class Images:
             elif key not in ("limit", "marker", "sort_key", "sort_dir", "sort", "member_status", "os_hidden"):
                 # Glance takes a list of alternatives as "in:a,b".
                 accepted = wanted[3:].split(",") if wanted.startswith("in:") else [wanted]
-                shown = [one for one in shown if _text(one.get(key)) in accepted or (key, wanted) == ("visibility", "all")]
+                shown = [
+                    one for one in shown if _text(one.get(key)) in accepted or (key, wanted) == ("visibility", "all")
+                ]
         ordered = sort(shown, query, lambda one, key: one.get(key), "created_at:desc")
         items, marker = page(ordered, query, key=lambda one: str(one["id"]))
         resp.media = {"images": items, "schema": "/v2/schemas/images", "first": "/v2/images"}

@@ -127,9 +127,7 @@ def unbind(store: Networking, port: Port) -> None:
     store.touch(port)
 
 
-def _groups(
-    store: Networking, caller: Caller, project_id: str, network: Network, values: dict[str, Any]
-) -> list[str]:
+def _groups(store: Networking, caller: Caller, project_id: str, network: Network, values: dict[str, Any]) -> list[str]:
     if values.get("port_security_enabled") is False or not network.port_security_enabled:
         if values.get("security_groups"):
             raise BadRequest(

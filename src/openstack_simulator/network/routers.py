@@ -76,8 +76,9 @@ def add_interface(store: Networking, caller: Caller, router: Router, values: dic
     elif values.get("subnet_id"):
         subnet = store.subnet(caller, str(values["subnet_id"]))
         if not subnet.gateway_ip:
-            raise BadRequest("Bad router request: Subnet for router interface must have a gateway IP.",
-                             kind="BadRequest")
+            raise BadRequest(
+                "Bad router request: Subnet for router interface must have a gateway IP.", kind="BadRequest"
+            )
         _check_new_subnet(store, router, subnet)
         asked = {
             "network_id": subnet.network_id,
@@ -147,9 +148,7 @@ def _check(caller: Caller, values: dict[str, Any]) -> None:
 def _check_new_subnet(store: Networking, router: Router, subnet: Subnet) -> None:
     for other in connected_subnets(store, router):
         if other.id == subnet.id:
-            raise BadRequest(
-                f"Bad router request: Router already has a port on subnet {subnet.id}.", kind="BadRequest"
-            )
+            raise BadRequest(f"Bad router request: Router already has a port on subnet {subnet.id}.", kind="BadRequest")
         mine, theirs = subnet.space.network, other.space.network
         if mine.version == theirs.version and ipaddress.ip_network(mine).overlaps(ipaddress.ip_network(theirs)):
             raise BadRequest(
@@ -213,9 +212,7 @@ def _set_gateway(store: Networking, caller: Caller, router: Router, asked: dict[
         return
     network = store.network(caller, str(needed(asked, "network_id")))
     if not network.external:
-        raise BadRequest(
-            f"Bad router request: Network {network.id} is not an external network.", kind="BadRequest"
-        )
+        raise BadRequest(f"Bad router request: Network {network.id} is not an external network.", kind="BadRequest")
     fixed = []
     subnets = {subnet.id: subnet for subnet in store.subnets_of(network.id)}
     wanted = asked.get("external_fixed_ips") or [{"subnet_id": one} for one in list(subnets)[:1]]

@@ -23,10 +23,9 @@ def default_group(store: Networking, project_id: str) -> SecurityGroup:
         SecurityGroup(id=new_id(), name=DEFAULT, description="Default security group", project_id=project_id)
     )
     for ethertype in ETHERTYPES.values():
-        _add(store, group, SecurityGroupRule(id=new_id(), **_inside(group), direction="egress", ethertype=ethertype))
-        from_members = SecurityGroupRule(
-            id=new_id(), **_inside(group), direction="ingress", ethertype=ethertype, remote_group_id=group.id
-        )
+        _add(store, group, _new_rule(group, "egress", ethertype))
+        from_members = _new_rule(group, "ingress", ethertype)
+        from_members.remote_group_id = group.id
         _add(store, group, from_members)
     return group
 
@@ -53,7 +52,7 @@ def create_group(store: Networking, caller: Caller, values: dict[str, Any]) -> S
         )
     )
     for ethertype in ETHERTYPES.values():
-        _add(store, group, SecurityGroupRule(id=new_id(), **_inside(group), direction="egress", ethertype=ethertype))
+        _add(store, group, _new_rule(group, "egress", ethertype))
     return group
 
 
@@ -124,8 +123,14 @@ def delete_rule(store: Networking, caller: Caller, rule: SecurityGroupRule) -> N
     store.rules.remove(rule.id)
 
 
-def _inside(group: SecurityGroup) -> dict[str, str]:
-    return {"security_group_id": group.id, "project_id": group.project_id}
+def _new_rule(group: SecurityGroup, direction: str, ethertype: str) -> SecurityGroupRule:
+    return SecurityGroupRule(
+        id=new_id(),
+        project_id=group.project_id,
+        security_group_id=group.id,
+        direction=direction,
+        ethertype=ethertype,
+    )
 
 
 def _add(store: Networking, group: SecurityGroup, rule: SecurityGroupRule) -> None:
@@ -133,9 +138,7 @@ def _add(store: Networking, group: SecurityGroup, rule: SecurityGroupRule) -> No
     group.rules[rule.id] = rule
 
 
-def _read(
-    store: Networking, caller: Caller, group: SecurityGroup, values: dict[str, Any]
-) -> SecurityGroupRule:
+def _read(store: Networking, caller: Caller, group: SecurityGroup, values: dict[str, Any]) -> SecurityGroupRule:
     direction = str(needed(values, "direction"))
     if direction not in ("ingress", "egress"):
         raise BadRequest(
@@ -155,8 +158,10 @@ def _read(
     _check_range(protocol, low, high)
     prefix, remote = values.get("remote_ip_prefix") or None, values.get("remote_group_id") or None
     if prefix and remote:
-        raise BadRequest("Only remote_ip_prefix or remote_group_id may be provided.",
-                         kind="SecurityGroupRemoteGroupAndRemoteIpPrefix")
+        raise BadRequest(
+            "Only remote_ip_prefix or remote_group_id may be provided.",
+            kind="SecurityGroupRemoteGroupAndRemoteIpPrefix",
+        )
     if remote:
         store.security_groups.get(caller, str(remote))
     return SecurityGroupRule(
@@ -194,7 +199,8 @@ def _check_range(protocol: str | None, low: int | None, high: int | None) -> Non
         for field, value in (("type", low), ("code", high)):
             if value is not None and not 0 <= value <= 255:
                 raise BadRequest(
-                    f"Invalid value for ICMP {field} {value}. It must be 0 to 255.", kind="SecurityGroupInvalidIcmpValue"
+                    f"Invalid value for ICMP {field} {value}. It must be 0 to 255.",
+                    kind="SecurityGroupInvalidIcmpValue",
                 )
         return
     if protocol not in WITH_PORTS:
@@ -203,8 +209,9 @@ def _check_range(protocol: str | None, low: int | None, high: int | None) -> Non
             kind="SecurityGroupInvalidProtocolForPort",
         )
     if low is None or high is None or not 1 <= low <= high <= 65535:
-        raise BadRequest("For TCP/UDP protocols, port_range_min must be <= port_range_max",
-                         kind="SecurityGroupInvalidPortRange")
+        raise BadRequest(
+            "For TCP/UDP protocols, port_range_min must be <= port_range_max", kind="SecurityGroupInvalidPortRange"
+        )
 
 
 def _prefix(text: str, ethertype: str) -> str:

@@ -154,9 +154,7 @@ def needed(values: dict[str, Any], name: str) -> Any:
         BadRequest: It has not.
     """
     if values.get(name) is None:
-        raise BadRequest(
-            f"Failed to parse request. Required attribute '{name}' not specified", kind="HTTPBadRequest"
-        )
+        raise BadRequest(f"Failed to parse request. Required attribute '{name}' not specified", kind="HTTPBadRequest")
     return values[name]
 
 

@@ -30,7 +30,18 @@ FOR_ADMINS = (
 )
 """Attributes that only admins see."""
 
-NOT_FILTERS = ("fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "tags", "tags-any", "not-tags", "not-tags-any")
+NOT_FILTERS = (
+    "fields",
+    "limit",
+    "marker",
+    "page_reverse",
+    "sort_key",
+    "sort_dir",
+    "tags",
+    "tags-any",
+    "not-tags",
+    "not-tags-any",
+)
 
 
 class Resources(Generic[R]):
