@@ -86,6 +86,17 @@ for _app in _state._get_active_apps():  # type: ignore[attr-defined]
         _install(_app)
 
 
+class _EmbeddedWorker(WorkController):
+    """Celery's worker without what belongs to a command: no signal handlers, no banner."""
+
+    def __init__(self, **options: Any) -> None:
+        self.is_ready = threading.Event()
+        super().__init__(**options)
+
+    def on_consumer_ready(self, consumer: Any) -> None:
+        self.is_ready.set()
+
+
 @contextmanager
 def embedded_worker(
     app: celery.Celery, *, concurrency: int = 8, queues: tuple[str, ...] = (), **options: Any
@@ -98,13 +109,10 @@ def embedded_worker(
         queues: Names of the queues to serve, by default all three.
     """
     names = queues or tuple(dict.fromkeys(settings.QUEUES.values()))
-    ready = threading.Event()
-
-    def on_ready(sender: Any = None, **kwargs: Any) -> None:
-        ready.set()
-
-    worker_ready.connect(on_ready)
-    worker = WorkController(
+    if str(app.conf.broker_url or app.conf.broker_read_url or "").startswith("memory"):
+        # Otherwise an idle in-memory broker looks for messages once a second only.
+        app.conf.broker_transport_options = {"polling_interval": 0.02, **(app.conf.broker_transport_options or {})}
+    worker = _EmbeddedWorker(
         app=app,
         pool="threads",
         concurrency=concurrency,
@@ -119,11 +127,10 @@ def embedded_worker(
     thread = threading.Thread(target=worker.start, name="executors-embedded-worker", daemon=True)
     thread.start()
     try:
-        if not ready.wait(timeout=30):
+        if not worker.is_ready.wait(timeout=30):
             raise RuntimeError("the embedded worker did not become ready within 30 seconds")
         yield worker
     finally:
-        worker_ready.disconnect(on_ready)
         _draining.value = 1
         worker.stop()
         thread.join(timeout=10)

@@ -56,7 +56,9 @@ def load() -> OpenStackSettings:
     known = {f.name for f in fields(OpenStackSettings)}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ConfigurationError(f"{SETTING} has unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise ConfigurationError(
+            f"{SETTING} has unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
     values: dict[str, Any] = dict(given)
     for key in ("CONNECT_TIMEOUT_SECONDS", "READ_TIMEOUT_SECONDS"):
         value = values.get(key, 1)

@@ -57,15 +57,20 @@ class Step(models.Model):
 
     @property
     def name(self) -> str:
-        """A short name for people: the backend method where there is one, else the task."""
+        """A short name for people: the backend method or the transition where there is one, else the task."""
+        if isinstance(self.options.get("title"), str):
+            return str(self.options["title"])
         if self.kind == StepKind.PARALLEL:
             return f"{len(self.plan or [])} in parallel"
         if self.kind == StepKind.OPERATION:
             return str((self.plan or {}).get("title", "nested operation"))
-        for key in ("backend_method", "backend_pull_method", "backend_check_method", "state_transition"):
+        for key in ("backend_method", "backend_pull_method", "backend_check_method"):
             if isinstance(self.kwargs.get(key), str):
                 return str(self.kwargs[key])
-        return self.task.rpartition(".")[2]
+        # The backend method may also stand second, behind the reference.
+        if len(self.args) > 1 and ":" in str(self.args[0]) and str(self.args[1]).isidentifier():
+            return str(self.args[1])
+        return str(self.kwargs.get("state_transition") or self.task.rpartition(".")[2])
 
     @property
     def idempotency_key(self) -> str:

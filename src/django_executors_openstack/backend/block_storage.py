@@ -154,7 +154,9 @@ class BlockStorage(ServiceBackend):
     @translated(SERVICE)
     def pull_volumes(self) -> None:
         """Read all volumes of the project."""
-        servers = dict(Instance.objects.filter(tenant=self.tenant).exclude(backend_id="").values_list("backend_id", "pk"))
+        servers = dict(
+            Instance.objects.filter(tenant=self.tenant).exclude(backend_id="").values_list("backend_id", "pk")
+        )
         found = []
         for volume in self.cloud.block_storage.volumes(details=True):
             owners = [servers.get(attachment.get("server_id")) for attachment in volume.attachments or ()]

@@ -30,7 +30,11 @@ class Compute(ServiceBackend):
 
     @translated(SERVICE)
     def create_instance(
-        self, instance: Instance, flavor: int | None = None, key_pair: int | None = None, server_group: int | None = None
+        self,
+        instance: Instance,
+        flavor: int | None = None,
+        key_pair: int | None = None,
+        server_group: int | None = None,
     ) -> None:
         """Make the server from its boot volume and ports, or adopt the one that an earlier attempt of this step made.
 
@@ -240,7 +244,8 @@ class Compute(ServiceBackend):
     def pull_instance_volumes(self, instance: Instance) -> None:
         """Read which volumes are attached, and as which device."""
         attached = {
-            found.volume_id: found.device or "" for found in self.cloud.compute.volume_attachments(self.require_id(instance))
+            found.volume_id: found.device or ""
+            for found in self.cloud.compute.volume_attachments(self.require_id(instance))
         }
         for volume in Volume.objects.filter(tenant=self.tenant, backend_id__in=attached):
             store(volume, instance=instance, device=attached[volume.backend_id])
@@ -319,7 +324,9 @@ class Compute(ServiceBackend):
     def pull_server_group(self, server_group: ServerGroup) -> None:
         """Read name and policy."""
         found = self.cloud.compute.get_server_group(self.require_id(server_group))
-        store(server_group, name=found.name, policy=found.policy or next(iter(found.policies or ()), server_group.policy))
+        store(
+            server_group, name=found.name, policy=found.policy or next(iter(found.policies or ()), server_group.policy)
+        )
 
     @translated(SERVICE)
     def pull_server_groups(self) -> None:

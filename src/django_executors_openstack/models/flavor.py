@@ -14,7 +14,9 @@ class Flavor(CatalogEntry):
 
     cores = models.PositiveIntegerField(default=0, help_text="Virtual CPUs.")
     ram = models.PositiveIntegerField(default=0, help_text="Memory in MiB.")
-    disk = models.PositiveIntegerField(default=0, help_text="Root disk in GiB; unused when the server boots from a volume.")
+    disk = models.PositiveIntegerField(
+        default=0, help_text="Root disk in GiB; unused when the server boots from a volume."
+    )
 
     class Meta:
         default_related_name = "flavors"

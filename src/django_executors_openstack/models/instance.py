@@ -40,7 +40,9 @@ class Instance(ActionMixin, RuntimeStateMixin, TenantResource):
     security_groups = models.ManyToManyField(SecurityGroup, blank=True)
     user_data = models.TextField(blank=True, default="", help_text="Given to cloud-init as it is; at most 64 KiB.")
     availability_zone = models.CharField(max_length=100, blank=True, default="")
-    hypervisor_hostname = models.CharField(max_length=255, blank=True, default="", help_text="Only administrators see it.")
+    hypervisor_hostname = models.CharField(
+        max_length=255, blank=True, default="", help_text="Only administrators see it."
+    )
     launched_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

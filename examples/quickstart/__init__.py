@@ -1,0 +1,1 @@
+"""The smallest project that uses django-executors."""

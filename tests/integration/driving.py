@@ -1,0 +1,82 @@
+"""Drives operations by hand, on a clock that jumps over the waits instead of sleeping through them."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+
+from django_executors import clock
+from django_executors.engine.drive import drive
+from django_executors.models import Operation
+from django_executors.states import OPEN_OPERATION_STATES
+
+
+def due(root: Operation) -> list[Operation]:
+    """Return the operations of a tree that a worker could claim now, the longest due first."""
+    return list(
+        Operation.objects.filter(root_id=root.root_id, state__in=OPEN_OPERATION_STATES, due_at__lte=clock.now())
+        .exclude(state="paused")
+        .order_by("due_at", "id")
+    )
+
+
+def drive_due(root: Operation, choice: random.Random | None = None) -> int:
+    """Drive what is due until nothing is due any more; return how often an operation was driven."""
+    driven = 0
+    while found := due(root):
+        assert driven < 2000, f"the engine goes round in circles: {found[0].why()}"
+        drive((choice.choice(found) if choice else found[0]).pk)
+        driven += 1
+    return driven
+
+
+def settle(operation: Operation) -> Operation:
+    """Drive an operation and its parts to the end, moving the clock over its waits; return it as it ended."""
+    for _ in range(500):
+        drive_due(operation)
+        row = Operation.objects.get(pk=operation.pk)
+        if not row.is_open or row.state == "paused":
+            return row
+        skip_wait(row)
+    raise AssertionError(f"it does not end: {row.why()}")
+
+
+def skip_wait(operation: Operation) -> None:
+    """Move the clock to the next timer of a tree."""
+    waiting = Operation.objects.filter(root_id=operation.root_id, state__in=OPEN_OPERATION_STATES).exclude(due_at=None)
+    next_due = waiting.order_by("due_at").values_list("due_at", flat=True).first()
+    assert next_due is not None, "it is open and has no timer: it would never go on"
+    clock.advance(max(0.0, (next_due - clock.read()).total_seconds()) + 0.002)
+
+
+def all_at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Make the calls in threads of their own that start together; return results and errors, in the order of the calls."""
+    outcomes: list[Any] = [None] * len(calls)
+    together = threading.Barrier(len(calls))
+
+    def run(number: int) -> None:
+        try:
+            connection.ensure_connection()
+            together.wait(timeout=30)
+            outcomes[number] = calls[number]()
+        except BaseException as error:
+            outcomes[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "a call did not come back"
+    return outcomes
+
+
+def transcript(operation: Operation) -> list[str]:
+    """Return the kinds of an operation's events, in order."""
+    return list(operation.events.order_by("id").values_list("kind", flat=True))
