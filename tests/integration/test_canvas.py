@@ -36,13 +36,13 @@ def leaf(*args: Any) -> str:
 
 
 # A canvas as plain data: ("leaf", takes_result) | ("chain", parts) | ("group", parts) | ("chord", parts, body)
-# | ("operation", parts).
+# | ("operation", parts). A group has two members at least: Celery's own ``|`` turns a group of one into that one.
 LEAF = st.tuples(st.just("leaf"), st.booleans())
 CANVAS = st.recursive(
     LEAF,
     lambda part: st.one_of(
         st.tuples(st.just("chain"), st.lists(part, min_size=1, max_size=4)),
-        st.tuples(st.just("group"), st.lists(part, min_size=1, max_size=3)),
+        st.tuples(st.just("group"), st.lists(part, min_size=2, max_size=3)),
         st.tuples(st.just("chord"), st.lists(part, min_size=1, max_size=3), part),
         st.tuples(st.just("operation"), st.lists(part, min_size=1, max_size=3)),
     ),
