@@ -7,7 +7,8 @@ A project sets them in one dictionary::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -98,19 +99,21 @@ def load() -> ExecutorsSettings:
         )
     values: dict[str, Any] = dict(given)
     if "QUEUES" in values:
-        extra = set(values["QUEUES"]) - set(_default_queues())
-        if extra:
-            raise ConfigurationError(f"EXECUTORS['QUEUES'] has unknown kinds {', '.join(sorted(map(str, extra)))}")
-        values["QUEUES"] = {**_default_queues(), **values["QUEUES"]}
+        values["QUEUES"] = _checked_queues(values["QUEUES"])
+    if "REDACT" in values:
+        names = values["REDACT"]
+        if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+            raise ConfigurationError(f"EXECUTORS['REDACT'] must be a list of names, not {names!r}")
+        values["REDACT"] = tuple(name.lower() for name in names)
+    if not isinstance(values.get("DISPATCH_IN_WORKERS", True), bool):
+        raise ConfigurationError(
+            f"EXECUTORS['DISPATCH_IN_WORKERS'] must be True or False, not {values['DISPATCH_IN_WORKERS']!r}"
+        )
     for key in ("LEASE_SECONDS", "DISPATCH_SECONDS", "WAIT_FLOOR_SECONDS", "UNKNOWN_TASK_SECONDS"):
-        if key in values and (
-            isinstance(values[key], bool) or not isinstance(values[key], int | float) or values[key] <= 0
-        ):
+        if key in values and not (_is_seconds(values[key]) and values[key] > 0):
             raise ConfigurationError(f"EXECUTORS[{key!r}] must be a number of seconds above 0, not {values[key]!r}")
     for key in ("HEARTBEAT_SECONDS", "NUDGE_GRACE_SECONDS"):
-        if key in values and (
-            isinstance(values[key], bool) or not isinstance(values[key], int | float) or values[key] < 0
-        ):
+        if key in values and not _is_seconds(values[key]):
             raise ConfigurationError(f"EXECUTORS[{key!r}] must be a number of seconds, 0 or more, not {values[key]!r}")
     for key in ("DISPATCH_BATCH", "MAX_TAKEOVERS", "PROVISION_LIMIT"):
         if key in values and (not isinstance(values[key], int) or isinstance(values[key], bool) or values[key] < 1):
@@ -119,6 +122,22 @@ def load() -> ExecutorsSettings:
     if result.heartbeat_seconds >= result.LEASE_SECONDS:
         raise ConfigurationError("EXECUTORS['HEARTBEAT_SECONDS'] must be below LEASE_SECONDS, or every lease is lost")
     return result
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _checked_queues(given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"EXECUTORS['QUEUES'] must be a dictionary of kinds and names, not {given!r}")
+    extra = set(given) - set(_default_queues())
+    if extra:
+        raise ConfigurationError(f"EXECUTORS['QUEUES'] has unknown kinds {', '.join(sorted(map(str, extra)))}")
+    for kind, name in given.items():
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"EXECUTORS['QUEUES'][{kind!r}] must be the name of a queue, not {name!r}")
+    return {**_default_queues(), **given}
 
 
 class _LazySettings:

@@ -83,6 +83,9 @@ def flatten(signature: Any, *, parallel: bool = True, what: str = "the plan", re
             raise PlanError(f"{what} may not contain a group, a chord or a nested operation: use a chain of tasks")
         if node["kind"] == "task":
             _check_arguments(node, what, frozenset(redact))
+            undo = node.get("compensate")
+            if undo is not None:
+                _check_arguments(undo, f"{what}: compensate= of {node['task']}", frozenset(redact))
     return nodes
 
 
@@ -152,7 +155,7 @@ def _task(signature: Signature[Any], options: dict[str, Any], what: str) -> Node
             raise PlanError(f"{what}: {name} has {key}={value!r}; it must be a number of seconds, 0 or more")
     undo: Node | None = None
     if compensate is not None:
-        undoing = flatten(compensate, parallel=False, what=f"compensate= of {name}")
+        undoing = flatten(compensate, parallel=False, what=f"{what}: compensate= of {name}")
         if len(undoing) != 1:
             raise PlanError(f"{what}: compensate= of {name} must be a single task signature")
         undo = undoing[0]

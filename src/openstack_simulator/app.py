@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import falcon
+from falcon.routing import CompiledRouter
 
 from openstack_simulator import errors, versions
 from openstack_simulator.block_storage import views as block_storage
@@ -35,7 +36,6 @@ class Entrance:
             NotAcceptable: The service does not have the microversion.
         BadRequest: The URL names another project than the token does, which Cinder does not take.
         """
-        req.env["simulator.route"] = req.uri_template
         service = versions.service_at(req.path)
         if getattr(resource, "public", False) or not service:
             return
@@ -47,9 +47,9 @@ class Entrance:
             raise BadRequest("Malformed request url")
 
 
-def build(cloud: Cloud) -> App:
-    """Assemble all services over one cloud."""
-    app: App = falcon.App(middleware=[Entrance(cloud)])
+def build(cloud: Cloud, router: CompiledRouter) -> App:
+    """Assemble all services over one cloud; their routes are put into ``router``."""
+    app: App = falcon.App(middleware=[Entrance(cloud)], router=router)
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, _answer_unexpected)
     app.add_error_handler(falcon.HTTPError, _answer_falcon)

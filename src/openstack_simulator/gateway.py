@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from falcon.routing import CompiledRouter
+
 from openstack_simulator import errors
 from openstack_simulator.cloud import Cloud
 from openstack_simulator.faults import Faults, Verdict
@@ -27,13 +29,19 @@ class Gateway:
     up others; the work itself runs under the lock, one request at a time.
     """
 
-    def __init__(self, application: WsgiApp, cloud: Cloud, faults: Faults, requests: Requests) -> None:
-        self.application = application
-        self.cloud = cloud
+    cloud: Cloud
+    application: WsgiApp
+    router: CompiledRouter
+
+    def __init__(self, faults: Faults, requests: Requests) -> None:
         self.faults = faults
         self.requests = requests
         self.latency = 0.0
         """Real seconds that every request takes at least."""
+
+    def serve(self, cloud: Cloud, application: WsgiApp, router: CompiledRouter) -> None:
+        """Put the gateway in front of a cloud, in place of the one before."""
+        self.cloud, self.application, self.router = cloud, application, router
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request.
@@ -62,7 +70,7 @@ class Gateway:
                 raise ConnectionDropped
             answered = True
         finally:
-            route = environ.get("simulator.route") or path
+            route = self._route(path)
             self.requests.ended(
                 Request(self.cloud.clock.now(), service, method, route, path, status, request_id, answered)
             )
@@ -71,6 +79,11 @@ class Gateway:
             headers.append(("x-compute-request-id", request_id))
         start_response(f"{status} {errors.reason(status)}", headers)
         return content
+
+    def _route(self, path: str) -> str:
+        """The route's template, also of a request that never got to a view."""
+        found = self.router.find(path.rstrip("/"))
+        return path if found is None or found[3] is None else found[3]
 
     def _answer(
         self, environ: Environ, service: str, verdict: Verdict
@@ -82,14 +95,13 @@ class Gateway:
         def start(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> None:
             answer["status"], answer["headers"] = int(status.split(" ", 1)[0]), headers
 
-        lifecycle = self.cloud.lifecycle
-        with self.cloud.lock:
-            lifecycle.settle()
-            lifecycle.effects = verdict.effects
+        cloud, application = self.cloud, self.application  # a reset may replace both at any time
+        with cloud.held():
+            cloud.lifecycle.effects = verdict.effects
             try:
-                content = list(self.application(environ, start))
+                content = list(application(environ, start))
             finally:
-                lifecycle.effects = Effects()
+                cloud.lifecycle.effects = Effects()
         return answer["status"], list(answer["headers"]), content
 
     @staticmethod

@@ -52,6 +52,7 @@ class Change:
 
     record_id: str
     kind: str
+    builds: bool
     run: Callable[[], None] | None
     reads_left: int = 0
     cancelled: bool = False
@@ -125,9 +126,9 @@ class Lifecycle:
         failure = self.effects.error_state if failure is None else failure
         run = finish if failure is None or fail is None else lambda: fail(failure)
         pace = self.pace_of(change)
-        pending = Change(record_id, kind, run, pace.reads)
+        pending = Change(record_id, kind, action == "create", run, pace.reads)
         self._changes.setdefault(record_id, []).append(pending)
-        if action == "create":
+        if pending.builds:
             self.created[kind] += 1
             building = self._building.setdefault(kind, set())
             building.add(record_id)
@@ -190,4 +191,5 @@ class Lifecycle:
             changes.remove(change)
         if not changes:
             self._changes.pop(change.record_id, None)
+        if change.builds:
             self._building.get(change.kind, set()).discard(change.record_id)

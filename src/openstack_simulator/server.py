@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from falcon.routing import CompiledRouter
+
 from openstack_simulator import app, control, seed
 from openstack_simulator.clock import Clock
 from openstack_simulator.cloud import Cloud
@@ -66,9 +68,10 @@ class Simulator:
             self._paces["volume.create"] = Pace.after(volume_seconds)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
-        self.cloud = self._new_cloud()
-        self._gateway = Gateway(self._application(), self.cloud, self.faults, self.requests)
+        self._gateway = Gateway(self.faults, self.requests)
         self.latency = latency
+        self.cloud = self._new_cloud()
+        self._serve_cloud()
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -139,7 +142,7 @@ class Simulator:
         with self.cloud.lock:
             self.cloud = self._new_cloud()
             self.cloud.lifecycle.paces = paces
-            self._gateway.application, self._gateway.cloud = self._application(), self.cloud
+            self._serve_cloud()
             self.faults.clear()
             self.requests.clear()
 
@@ -217,10 +220,11 @@ class Simulator:
                 quotas.lift()
         return cloud
 
-    def _application(self) -> Any:
-        application = app.build(self.cloud)
+    def _serve_cloud(self) -> None:
+        router = CompiledRouter()
+        application = app.build(self.cloud, router)
         control.add_routes(application, self)
-        return application
+        self._gateway.serve(self.cloud, application, router)
 
 
 def _yaml(values: dict[str, Any], indent: str = "") -> list[str]:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from django_executors import clock
 from django_executors.models import Claim, Operation
 from tests.crash.driving import count_points, drive_to_end, run_and_kill
 from tests.testapp.executors import BoxCreateExecutor, BoxDeleteExecutor, BoxThrottledCreateExecutor
 from tests.testapp.models import Box, Call
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _clock():
-    yield
-    clock.reset()
 
 
 @pytest.mark.parametrize("executor", [BoxCreateExecutor, BoxThrottledCreateExecutor])

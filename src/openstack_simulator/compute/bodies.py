@@ -1,5 +1,6 @@
 """What a server looks like to a client, by microversion."""
 
+import hashlib
 from typing import Any
 
 import falcon
@@ -98,7 +99,9 @@ def server_groups(server: Server) -> Body:
 
 def host_id(server: Server) -> str:
     """The host as users see it: a number that says only whether two servers share one."""
-    return "" if server.host is None else f"{abs(hash((server.project_id, server.host))):056x}"
+    if server.host is None:
+        return ""
+    return hashlib.sha224(f"{server.project_id}{server.host}".encode()).hexdigest()
 
 
 def _for_admins(server: Server, version: tuple[int, int]) -> Body:
@@ -148,9 +151,7 @@ def addresses(store: Compute, server: Server) -> dict[str, list[Body]]:
     for port in store.network.ports_of(server.id):
         network = store.network.networks[port.network_id]
         entries = shown.setdefault(network.name, [])
-        floating = {
-            ip.fixed_ip_address: ip.floating_ip_address for ip in store.network.floating_ips if ip.port_id == port.id
-        }
+        floating = {ip.fixed_ip_address: ip.floating_ip_address for ip in store.network.ips_on(port.id)}
         for address in port.addresses:
             entries.append(_address(port, address, "fixed"))
             if address in floating:

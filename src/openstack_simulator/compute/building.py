@@ -7,7 +7,7 @@ from typing import Any
 
 from openstack_simulator.block_storage.store import image_metadata
 from openstack_simulator.block_storage.volumes import Volume
-from openstack_simulator.compute.servers import HOST, ZONE, Disk, Fault, Power, Server
+from openstack_simulator.compute.servers import HOST, ZONE, Disk, Fault, Flavor, Power, Server
 from openstack_simulator.compute.store import Compute
 from openstack_simulator.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from openstack_simulator.network import ports
@@ -19,6 +19,24 @@ TAGS_ON_CREATE = (2, 52)
 NETWORKS_NEEDED = (2, 37)
 LARGEST_USER_DATA = 65535
 """Characters, after base64."""
+
+
+def create_servers(
+    store: Compute, caller: Caller, values: dict[str, Any], hints: dict[str, Any], version: Microversion
+) -> list[Server]:
+    """Start making one server, or several at once with ``min_count``; all or none.
+
+    Raises:
+        BadRequest, Forbidden, Conflict: As :func:`create_server`.
+    """
+    count = int(values.get("min_count") or 1)
+    if count == 1:
+        return [create_server(store, caller, values, hints, version)]
+    flavor = _flavor(store, values)
+    wanted = {"instances": count, "cores": count * flavor.vcpus, "ram": count * flavor.ram}
+    store.check_quota(caller.project_id, wanted)
+    names = (f"{values.get('name')}-{number}" for number in range(1, count + 1))
+    return [create_server(store, caller, values | {"name": name}, hints, version) for name in names]
 
 
 def create_server(
@@ -50,6 +68,9 @@ def create_server(
         key_name=values.get("key_name"),
         hostname=values.get("hostname") or re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-"),
     )
+    most = store.quotas.of(caller.project_id)["metadata_items"]
+    if 0 <= most < len(server.metadata):
+        raise Forbidden(f"Maximum number of metadata items exceeds {most}")
     if server.key_name and (caller.user_id, server.key_name) not in store.keypairs:
         raise BadRequest("Invalid key_name provided.")
     server.image_id = _image(store, caller, values, server)
@@ -134,7 +155,8 @@ def let_go(store: Compute, server: Server) -> None:
             ports.remove(store.network, port)
         else:
             ports.unbind(store.network, port)
-    for disk in server.disks:
+    disks, server.disks = server.disks, []
+    for disk in disks:
         volume = store.block_storage.volumes.find(disk.volume_id)
         if volume is None:
             continue
@@ -147,7 +169,7 @@ def let_go(store: Compute, server: Server) -> None:
             members.remove(server.id)
 
 
-def _flavor(store: Compute, values: dict[str, Any]) -> Any:
+def _flavor(store: Compute, values: dict[str, Any]) -> Flavor:
     wanted = str(values.get("flavorRef") or "").rsplit("/", 1)[-1]
     flavor = store.flavors.find(wanted)
     if flavor is None:

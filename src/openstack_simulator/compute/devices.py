@@ -42,9 +42,7 @@ def attach_volume(store: Compute, caller: Caller, server: Server, values: dict[s
 
     def failed(_message: str) -> None:
         # Nova gives up quietly: the volume is free again and nothing shows why.
-        store.block_storage.release(volume, server.id)
-        if disk in server.disks:
-            server.disks.remove(disk)
+        _take_off(store, server, volume, disk)
 
     store.lifecycle.begin("volume.attach", volume.id, done, failed, failure=volume.fails("attach"))
     return disk
@@ -84,9 +82,10 @@ def detach_volume(store: Compute, server: Server, volume_id: str) -> None:
 
 
 def _take_off(store: Compute, server: Server, volume: Volume, disk: Disk) -> None:
+    # The server may have been deleted meanwhile, and the volume be somebody else's by now.
     if disk in server.disks:
         server.disks.remove(disk)
-    store.block_storage.release(volume, server.id)
+        store.block_storage.release(volume, server.id)
 
 
 def attach_interface(store: Compute, caller: Caller, server: Server, values: dict[str, Any]) -> Port:

@@ -1,5 +1,7 @@
 """Nova's calls on what servers are made with: flavors, key pairs, groups; quotas, limits, zones, hosts."""
 
+import uuid
+import zlib
 from typing import Any
 
 import falcon
@@ -192,7 +194,7 @@ class KeyPairs:
         resp.media = {
             "keypair": self.render(req, keypair)
             | {
-                "id": abs(hash(name)) % 10**6,
+                "id": zlib.crc32(f"{keypair.user_id}{name}".encode()),
                 "user_id": keypair.user_id,
                 "created_at": in_microseconds(keypair.created_at),
                 "updated_at": None,
@@ -362,7 +364,7 @@ class Settings:
         resp.media = {
             "services": [
                 {
-                    "id": new_id(),
+                    "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{binary}.{host}")),
                     "binary": binary,
                     "host": host,
                     "zone": zone,

@@ -98,12 +98,9 @@ class Servers(ServerView):
         """Start making one server, or several at once with ``min_count``."""
         sent, values = document(req), body(req, "server")
         hints = sent.get("os:scheduler_hints") or sent.get("OS-SCH-HNT:scheduler_hints") or {}
-        count = int(values.get("min_count") or 1)
-        made = []
-        for number in range(count):
-            asked = values if count == 1 else values | {"name": f"{values.get('name')}-{number + 1}"}
-            made.append(building.create_server(self.store, caller_of(req), asked, hints, version_of(req)))
-            self.store.note(made[-1], caller_of(req), "create", request_id_of(req))
+        made = building.create_servers(self.store, caller_of(req), values, hints, version_of(req))
+        for server in made:
+            self.store.note(server, caller_of(req), "create", request_id_of(req))
         first = made[0]
         resp.status = 202
         resp.set_header("Location", bodies.links(req, "servers", first.id)[0]["href"])

@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from openstack_simulator.errors import BadRequest, Conflict, Forbidden, Unauthorized
@@ -169,21 +169,25 @@ class Identity:
             )
 
     def forget_project(self, project_id: str) -> None:
-        """Delete a project and what hangs on it; its servers and volumes stay, as in a real cloud."""
+        """Delete a project and the roles on it; its servers and volumes stay, as in a real cloud."""
         self.projects.remove(project_id)
-        self._forget_assignments(target_id=project_id)
+        self._forget_assignments(lambda one: one.target_id == project_id)
         for token in [one for one in self.tokens.values() if one.project and one.project.id == project_id]:
             del self.tokens[token.id]
 
     def forget_user(self, user_id: str) -> None:
         """Delete a user, the user's roles and tokens."""
         self.users.remove(user_id)
-        for assignment in [one for one in self.assignments if one.user_id == user_id]:
-            del self.assignments[assignment]
+        self._forget_assignments(lambda one: one.user_id == user_id)
         self.revoke_tokens(user_id)
 
-    def _forget_assignments(self, target_id: str) -> None:
-        for assignment in [one for one in self.assignments if one.target_id == target_id]:
+    def forget_role(self, role_id: str) -> None:
+        """Delete a role and take it from all who have it."""
+        self.roles.remove(role_id)
+        self._forget_assignments(lambda one: one.role_id == role_id)
+
+    def _forget_assignments(self, chosen: Callable[[Assignment], bool]) -> None:
+        for assignment in [one for one in self.assignments if chosen(one)]:
             del self.assignments[assignment]
 
     def revoke_tokens(self, user_id: str) -> None:

@@ -251,7 +251,7 @@ class Roles(View):
         """Delete a role."""
         admins_only(req, "delete_role")
         self.store.roles.get(caller_of(req), role_id)
-        self.store.roles.remove(role_id)
+        self.store.forget_role(role_id)
         resp.status = 204
 
 

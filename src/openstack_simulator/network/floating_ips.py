@@ -80,6 +80,7 @@ def delete_floating_ip(store: Networking, caller: Caller, ip: FloatingIp) -> Non
     subnet = store.subnets.find(ip.subnet_id)
     if subnet is not None:
         subnet.space.give_back(ip.floating_ip_address)
+    store.put_ip(ip, None, None, None)
     store.floating_ips.remove(ip.id)
 
 
@@ -96,8 +97,8 @@ def _find_place(
             kind="BadRequest",
         )
     address, subnet_id = pairs[0]["ip_address"], pairs[0]["subnet_id"]
-    for other in store.floating_ips:
-        if other is not own and other.port_id == port.id and other.fixed_ip_address == address:
+    for other in store.ips_on(port.id):
+        if other is not own and other.fixed_ip_address == address:
             raise Conflict(
                 f"Cannot associate floating IP {own.floating_ip_address if own else ''} ({own.id if own else None}) "
                 f"with port {port.id} using fixed IP {address}, as that fixed IP already has a floating IP on "
@@ -115,7 +116,7 @@ def _find_place(
 
 
 def _associate(store: Networking, ip: FloatingIp, port: Port, address: str, router_id: str) -> None:
-    ip.port_id, ip.fixed_ip_address, ip.router_id = port.id, address, router_id
+    store.put_ip(ip, port.id, address, router_id)
 
     def up() -> None:
         if ip.port_id == port.id:
@@ -130,7 +131,7 @@ def _associate(store: Networking, ip: FloatingIp, port: Port, address: str, rout
 
 
 def _disassociate(store: Networking, ip: FloatingIp) -> None:
-    ip.port_id = ip.fixed_ip_address = ip.router_id = None
+    store.put_ip(ip, None, None, None)
 
     def down() -> None:
         if ip.port_id is None:

@@ -13,8 +13,6 @@ ATTRIBUTES = (
     "name",
     "description",
     "admin_state_up",
-    "device_id",
-    "device_owner",
     "allowed_address_pairs",
     "port_security_enabled",
 )
@@ -51,6 +49,7 @@ def create_port(store: Networking, caller: Caller, values: dict[str, Any]) -> Po
     take(port, {name: value for name, value in values.items() if value is not None}, ATTRIBUTES)
     _check_pairs(port)
     port.fixed_ips = _allocate(store, caller, network, values.get("fixed_ips"))
+    store.give_port(port, str(values.get("device_id") or ""), str(values.get("device_owner") or ""))
     return store.ports.add(port)
 
 
@@ -64,6 +63,9 @@ def update_port(store: Networking, caller: Caller, port: Port, values: dict[str,
     before = port.device_id
     take(port, values, ATTRIBUTES)
     _check_pairs(port)
+    if "device_id" in values or "device_owner" in values:
+        device_id = str(values.get("device_id", port.device_id) or "")
+        store.give_port(port, device_id, str(values.get("device_owner", port.device_owner) or ""))
     if "binding:host_id" in values and caller.is_admin:
         port.host_id = str(values["binding:host_id"] or "")
     if before and not port.device_id:
@@ -86,11 +88,11 @@ def delete_port(store: Networking, caller: Caller, port: Port) -> None:
 
 def remove(store: Networking, port: Port) -> None:
     """Delete a port, give its addresses back and free the floating IPs on it."""
-    for ip in store.floating_ips:
-        if ip.port_id == port.id:
-            ip.port_id = ip.fixed_ip_address = ip.router_id = None
-            ip.status = "DOWN"
-            store.touch(ip)
+    for ip in store.ips_on(port.id):
+        store.put_ip(ip, None, None, None)
+        ip.status = "DOWN"
+        store.touch(ip)
+    store.give_port(port, "", "")
     for pair in port.fixed_ips:
         _release(store, pair)
     store.ports.remove(port.id)
@@ -98,7 +100,7 @@ def remove(store: Networking, port: Port) -> None:
 
 def claim(store: Networking, port: Port, device_id: str, zone: str) -> None:
     """Reserve a port for a server; it stays down until it is bound."""
-    port.device_id, port.device_owner = device_id, f"compute:{zone}"
+    store.give_port(port, device_id, f"compute:{zone}")
     store.touch(port)
 
 
@@ -122,8 +124,8 @@ def bind(store: Networking, port: Port, host: str) -> None:
 def unbind(store: Networking, port: Port) -> None:
     """Let go of a port that outlives its server."""
     store.lifecycle.drop(port.id)
-    port.device_id = port.device_owner = port.host_id = ""
-    port.status = "DOWN"
+    store.give_port(port, "", "")
+    port.host_id, port.status = "", "DOWN"
     store.touch(port)
 
 

@@ -89,8 +89,8 @@ def add_interface(store: Networking, caller: Caller, router: Router, values: dic
         port = ports.create_port(store, caller, asked)
     else:
         raise BadRequest("Bad router request: Either subnet_id or port_id must be specified.", kind="BadRequest")
-    port.device_id, port.device_owner, port.status = router.id, ports.ROUTER_INTERFACE, "ACTIVE"
-    port.security_groups, port.host_id = [], "compute1"
+    store.give_port(port, router.id, ports.ROUTER_INTERFACE)
+    port.status, port.host_id, port.security_groups = "ACTIVE", "compute1", []
     store.touch(router)
     return port
 

@@ -56,6 +56,9 @@ class Networking:
             lifecycle, "RBAC policy of type network with ID {id} not found", "RbacPolicyNotFound"
         )
         self.quotas = Quotas(QUOTAS)
+        # Servers are shown with their ports, and lists of servers can be long: no search through all ports.
+        self._ports_by_device: dict[str, dict[str, Port]] = {}
+        self._ips_by_port: dict[str, dict[str, FloatingIp]] = {}
 
     def used(self, project_id: str, resource: str) -> int:
         """How many of a quota's resource a project has."""
@@ -119,8 +122,26 @@ class Networking:
         return [subnet for subnet in self.subnets if subnet.network_id == network_id]
 
     def ports_of(self, device_id: str) -> list[Port]:
-        """The ports of a server or router, oldest first."""
-        return [port for port in self.ports if port.device_id == device_id]
+        """The ports of a server or router, in the order they were given to it."""
+        return list(self._ports_by_device.get(device_id, {}).values())
+
+    def give_port(self, port: Port, device_id: str, device_owner: str) -> None:
+        """Give a port to a server or router; an empty id takes it away."""
+        self._ports_by_device.get(port.device_id, {}).pop(port.id, None)
+        port.device_id, port.device_owner = device_id, device_owner
+        if device_id:
+            self._ports_by_device.setdefault(device_id, {})[port.id] = port
+
+    def ips_on(self, port_id: str) -> list[FloatingIp]:
+        """The floating IPs on a port."""
+        return list(self._ips_by_port.get(port_id, {}).values())
+
+    def put_ip(self, ip: FloatingIp, port_id: str | None, fixed_address: str | None, router_id: str | None) -> None:
+        """Put a floating IP on a port; ``None`` takes it off."""
+        self._ips_by_port.get(ip.port_id or "", {}).pop(ip.id, None)
+        ip.port_id, ip.fixed_ip_address, ip.router_id = port_id, fixed_address, router_id
+        if port_id:
+            self._ips_by_port.setdefault(port_id, {})[ip.id] = ip
 
     def touch(self, record: NetworkRecord) -> None:
         """Note that an object was changed."""

@@ -94,7 +94,7 @@ class Resources(Generic[R]):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List what the caller sees and the filters let through."""
         caller, query = caller_of(req), Query.of(req)
-        if self.plural == "security_groups" and caller.project_id:
+        if self.plural in ("security_groups", "security_group_rules") and caller.project_id:
             security_groups.default_group(self.store, caller.project_id)
         records = self.records.visible(lambda one: self.sees(caller, one))
         wanted_ids = query.all("id")
