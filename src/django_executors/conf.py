@@ -102,7 +102,11 @@ def load() -> ExecutorsSettings:
         values["QUEUES"] = _checked_queues(values["QUEUES"])
     if "REDACT" in values:
         names = values["REDACT"]
-        if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        if (
+            isinstance(names, str)
+            or not isinstance(names, Iterable)
+            or not all(isinstance(name, str) for name in names)
+        ):
             raise ConfigurationError(f"EXECUTORS['REDACT'] must be a list of names, not {names!r}")
         values["REDACT"] = tuple(name.lower() for name in names)
     if not isinstance(values.get("DISPATCH_IN_WORKERS", True), bool):

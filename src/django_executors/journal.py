@@ -34,6 +34,7 @@ __all__ = ["Fence", "add_event", "claim_resources", "open_operation", "record_at
 logger = logging.getLogger("django_executors")
 
 _DATABASE_TRIES = 6
+_CLAIM_TRIES = 3
 
 
 class SignalsChanged(Exception):
@@ -155,24 +156,32 @@ def claim_resources(references: Iterable[str], operation_id: uuid.UUID, *, from_
         OperationConflict: One of them is held by another operation, which is named.
     """
     for reference in sorted(set(references)):
-        try:
-            with transaction.atomic():
-                Claim.objects.bulk_create([Claim(resource=reference, operation_id=operation_id)])
-        except IntegrityError:
-            holder = Claim.objects.filter(resource=reference).first()
-            if holder is None:
-                # Released between the two statements: one more try decides.
-                Claim.objects.create(resource=reference, operation_id=operation_id)
-                continue
-            if holder.operation_id == operation_id:
-                continue
-            if from_root is not None and holder.operation_id == from_root:
-                Claim.objects.filter(resource=reference).update(operation_id=operation_id)
-                continue
-            other = Operation.objects.filter(pk=holder.operation_id).first()
-            raise OperationConflict(
-                reference, holder.operation_id, title=f"{other}, {other.state}" if other else ""
-            ) from None
+        for _ in range(_CLAIM_TRIES):
+            if _claim(reference, operation_id, from_root):
+                break
+        else:
+            raise OperationConflict(reference, None, title="it changes hands right now")
+
+
+def _claim(reference: str, operation_id: uuid.UUID, from_root: uuid.UUID | None) -> bool:
+    """Hold one resource; False when it was released between two statements, so that one more try decides."""
+    try:
+        with transaction.atomic():
+            Claim.objects.bulk_create([Claim(resource=reference, operation_id=operation_id)])
+    except IntegrityError:
+        holder = Claim.objects.filter(resource=reference).first()
+        if holder is None:
+            return False
+        if holder.operation_id == operation_id:
+            return True
+        if from_root is not None and holder.operation_id == from_root:
+            Claim.objects.filter(resource=reference).update(operation_id=operation_id)
+            return True
+        other = Operation.objects.filter(pk=holder.operation_id).first()
+        raise OperationConflict(
+            reference, holder.operation_id, title=f"{other}, {other.state}" if other else ""
+        ) from None
+    return True
 
 
 def open_operation(

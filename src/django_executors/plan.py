@@ -96,6 +96,8 @@ def _flatten(signature: Any, inherited: Mapping[str, Any], what: str) -> Iterato
         for part in signature:
             yield from _flatten(part, inherited, what)
         return
+    if getattr(signature, "stands_alone", False):
+        signature = signature.si()
     if isinstance(signature, Mapping) and not isinstance(signature, Signature) and "task" in signature:
         signature = Signature.from_dict(dict(signature))
     if not isinstance(signature, Signature):
@@ -174,13 +176,23 @@ def _check_arguments(node: Node, what: str, redact: frozenset[str]) -> None:
     name = node["task"]
     for position, value in enumerate(node["args"]):
         check_json(value, f"{what}: argument {position + 1} of {name}")
+    check_no_secret(node["kwargs"], f"{what}: ", name, redact)
     for key, value in node["kwargs"].items():
+        check_json(value, f"{what}: argument {key!r} of {name}")
+
+
+def check_no_secret(arguments: Mapping[str, Any], where: str, name: str, redact: Iterable[str]) -> None:
+    """Check that no argument has the name of a secret and a value.
+
+    Raises:
+        PlanError: One has; the text says what to do.
+    """
+    for key, value in arguments.items():
         if key.lower() in redact and value:
             raise PlanError(
-                f"{what}: argument {key!r} of {name} looks like a secret, and arguments are stored: "
+                f"{where}argument {key!r} of {name} looks like a secret, and arguments are stored: "
                 "pass a reference to where it is kept"
             )
-        check_json(value, f"{what}: argument {key!r} of {name}")
 
 
 def check_json(value: Any, where: str) -> None:

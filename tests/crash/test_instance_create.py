@@ -122,7 +122,7 @@ def assert_all_is_well(simulator, instance: Instance, operation: Operation, at: 
         (Volume.objects.all(), cloud.volumes),
         (Port.objects.all(), [port for port in cloud.ports if not port.device_owner.startswith("network:")]),
         (FloatingIP.objects.all(), cloud.floating_ips),
-        (ServerGroup.objects.all(), cloud.compute.server_groups.values()),
+        (ServerGroup.objects.all(), cloud.compute.server_groups),
         (SecurityGroup.objects.filter(name="ssh"), [group for group in cloud.security_groups if group.name == "ssh"]),
     ):
         assert sorted(row.backend_id for row in rows) == sorted(item.id for item in objects), (at, rows.model.__name__)

@@ -71,8 +71,8 @@ def test_the_defaults_are_right() -> None:
 def test_an_override_takes_effect_and_goes_again() -> None:
     before = settings.LEASE_SECONDS
     with override_settings(EXECUTORS={"LEASE_SECONDS": before + 1}):
-        assert settings.LEASE_SECONDS == before + 1
-    assert settings.LEASE_SECONDS == before
+        assert before + 1 == settings.LEASE_SECONDS
+    assert before == settings.LEASE_SECONDS
 
 
 def test_without_time_zones_the_check_says_so() -> None:

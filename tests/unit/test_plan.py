@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from django_executors.exceptions import PlanError
 from django_executors.plan import check_json, flatten, nested_operations, tasks_of
 from django_executors.states import ResourceState
+from django_executors.tasks import EmptyTask
 from tests.testapp.executors import CanvasExecutor
 from tests.testapp.models import Box
 from tests.testapp.tasks import collect, mark
@@ -53,11 +54,17 @@ A, B, C, D = (mark.si(letter) for letter in "abcd")
         (chord([A, chain(B, C)], chain(D, A)), [(["a"], ["b", "c"]), "d", "a"]),
         (chain(chord([A, B], C), D), [(["a"], ["b"]), "c", "d"]),
         (dict(A), ["a"]),
+        (chord([], A), [(), "a"]),
         (signature(dict(chain(A, B))), ["a", "b"]),
     ],
 )
 def test_a_canvas_becomes_steps_in_its_own_order(canvas: Any, expected: list[Any]) -> None:
     assert names(flatten(canvas)) == expected
+
+
+def test_an_empty_task_may_stand_in_a_plan_without_a_call() -> None:
+    for canvas in (EmptyTask(), [EmptyTask()], EmptyTask().si()):
+        assert [node["task"] for node in flatten(canvas)] == [EmptyTask.name]
 
 
 def test_a_step_takes_the_previous_result_only_when_made_with_s() -> None:
@@ -161,13 +168,13 @@ _linked.link(mark.si("b"))
 @pytest.mark.parametrize(("canvas", "words"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 @pytest.mark.parametrize("inside", ["alone", "in a chain", "in a group", "in a chord's body"])
 def test_a_bad_canvas_is_refused_with_a_text_that_says_what_to_do(canvas: Any, words: list[str], inside: str) -> None:
+    whole = {
+        "alone": canvas,
+        "in a chain": [A, canvas],
+        "in a group": {**group([A, B]), "kwargs": {"tasks": [A, canvas]}},
+        "in a chord's body": {**chord([A, B], C), "kwargs": {"header": [A, B], "body": canvas}},
+    }[inside]
     with pytest.raises(PlanError) as refused:
-        whole = {
-            "alone": canvas,
-            "in a chain": [A, canvas],
-            "in a group": {**group([A, B]), "kwargs": {"tasks": [A, canvas]}},
-            "in a chord's body": {**chord([A, B], C), "kwargs": {"header": [A, B], "body": canvas}},
-        }[inside]
         flatten(whole, what="the plan of BoxCreateExecutor", redact=("password", "api_key"))
     text = str(refused.value)
     assert all(word in text for word in words), text

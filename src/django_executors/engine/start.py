@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from .. import clock, journal, routing
 from ..context import current_step
+from ..exceptions import OperationConflict
 from ..ids import uuid7
 from ..models import Operation
 from ..nudges import nudge_on_commit
@@ -46,38 +47,52 @@ def open_in_transaction(
     Raises:
         OperationConflict: Another operation holds one of the resources.
     """
+
+    def known() -> Operation | None:
+        return (
+            Operation.objects.filter(idempotency_key=idempotency_key).first() if idempotency_key is not None else None
+        )
+
     pk = uuid7()
     step = current_step()
-    with transaction.atomic():
-        if idempotency_key is not None:
-            known = Operation.objects.filter(idempotency_key=idempotency_key).first()
-            if known is not None:
-                return known
-        if exclusive:
-            journal.claim_resources([reference], pk, from_root=step.root_id)
-        plan = build()
-        others = {
-            nested["resource"] for nested in nested_operations(plan["main"] + plan["success"]) if nested["exclusive"]
-        }
-        journal.claim_resources(others - {reference}, pk, from_root=step.root_id)
-        # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
-        opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None
-        operation = journal.open_operation(
-            plan,
-            operation_id=pk,
-            queue=routing.queue_for(None, {}, is_heavy=is_heavy),
-            priority=priority,
-            is_heavy=is_heavy,
-            countdown=None if opener is not None else countdown,
-            parent=opener,
-            state_before=state_before,
-            label=label,
-            actor=actor,
-            idempotency_key=idempotency_key,
-            trace_context=trace_context,
-        )
-        if is_async and opener is None and not countdown:
-            nudge_on_commit(operation)
+    try:
+        with transaction.atomic():
+            opened_before = known()
+            if opened_before is not None:
+                return opened_before
+            if exclusive:
+                journal.claim_resources([reference], pk, from_root=step.root_id)
+            plan = build()
+            others = {
+                nested["resource"]
+                for nested in nested_operations(plan["main"] + plan["success"])
+                if nested["exclusive"]
+            }
+            journal.claim_resources(others - {reference}, pk, from_root=step.root_id)
+            # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
+            opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None
+            operation = journal.open_operation(
+                plan,
+                operation_id=pk,
+                queue=routing.queue_for(None, {}, is_heavy=is_heavy),
+                priority=priority,
+                is_heavy=is_heavy,
+                countdown=None if opener is not None else countdown,
+                parent=opener,
+                state_before=state_before,
+                label=label,
+                actor=actor,
+                idempotency_key=idempotency_key,
+                trace_context=trace_context,
+            )
+            if is_async and opener is None and not countdown:
+                nudge_on_commit(operation)
+    except (IntegrityError, OperationConflict):
+        # Somebody with the same key was faster, and we ran into what it had written.
+        opened_before = known()
+        if opened_before is None:
+            raise
+        return opened_before
     return operation
 
 

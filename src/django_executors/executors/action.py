@@ -17,12 +17,12 @@ class ActionExecutor(SuccessExecutorMixin, ErrorExecutorMixin, BaseExecutor):
     action: ClassVar[str] = ""
 
     @classmethod
-    def get_action_details(cls, instance: Any, **kwargs: Any) -> dict[str, Any]:
+    def get_action_details(cls, instance: Any, /, **kwargs: Any) -> dict[str, Any]:
         """Return what the action is about, as JSON, for the row."""
         return {}
 
     @classmethod
-    def pre_apply(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
         fields: tuple[str, ...] = ()
         if hasattr(instance, "action"):
             instance.action = cls.action
@@ -31,7 +31,7 @@ class ActionExecutor(SuccessExecutorMixin, ErrorExecutorMixin, BaseExecutor):
         transition(instance, "schedule_updating", fields)
 
     @classmethod
-    def get_success_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_success_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         return StateTransitionTask().si(serialized_instance, state_transition="set_ok")
 
 
@@ -42,12 +42,12 @@ class RecoverExecutor(BaseExecutor):
     """
 
     @classmethod
-    def pre_apply(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
         require_state(instance, "recover", ("erred", 4))
 
     @classmethod
     def get_task_signature(
-        cls, instance: Any, serialized_instance: str, backend_pull_method: str = "", **kwargs: Any
+        cls, instance: Any, serialized_instance: str, /, backend_pull_method: str = "", **kwargs: Any
     ) -> Any:
         if not hasattr(instance, "get_backend"):
             raise ConfigurationError(f"{type(instance).__name__} has no get_backend(), so nothing can give evidence")

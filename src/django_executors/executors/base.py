@@ -16,7 +16,7 @@ from ..engine.start import open_in_transaction, run_here
 from ..exceptions import ConfigurationError, PlanError, TransitionNotAllowed
 from ..models import Operation
 from ..models.resource import save_transition
-from ..plan import OPERATION_TASK, Node, OperationPlan, check_json, flatten, tasks_of
+from ..plan import OPERATION_TASK, Node, OperationPlan, check_json, check_no_secret, flatten, tasks_of
 from ..references import deserialize, serialize
 from ..tasks import DeletionTask, EmptyTask, ErrorStateTransitionTask, StateTransitionTask
 
@@ -52,25 +52,25 @@ class BaseExecutor:
     # -- what a subclass describes --------------------------------------------------------------------------------
 
     @classmethod
-    def check_arguments(cls, instance: Any, **kwargs: Any) -> None:
+    def check_arguments(cls, instance: Any, /, **kwargs: Any) -> None:
         """Refuse wrong arguments, before anything else happens."""
 
     @classmethod
-    def pre_apply(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
         """Move the resource to its scheduled state; in the transaction that opens the operation."""
 
     @classmethod
-    def get_task_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         """Return the steps: a signature, a chain, or None."""
         raise NotImplementedError(f"{cls.__name__} must define get_task_signature()")
 
     @classmethod
-    def get_success_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_success_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         """Return what runs after the last step succeeded, or None."""
         return None
 
     @classmethod
-    def get_failure_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_failure_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         """Return what runs after a step failed, or None: the engine makes the resource erred by itself."""
         return None
 
@@ -86,6 +86,7 @@ class BaseExecutor:
     def execute(
         cls,
         instance: Any,
+        /,
         is_async: bool = True,
         countdown: float = 0,
         is_heavy_task: bool = False,
@@ -148,7 +149,7 @@ class BaseExecutor:
         return run_here(operation)
 
     @classmethod
-    def as_signature(cls, instance: Any, **kwargs: Any) -> Signature[Any]:
+    def as_signature(cls, instance: Any, /, **kwargs: Any) -> Signature[Any]:
         """Return a step that is this operation on a resource of its own: with its own lock, states and failure path.
 
         The plan is made now; ``pre_apply`` runs when the step is reached. Its resource is held from the moment the outer
@@ -156,11 +157,12 @@ class BaseExecutor:
         """
         reference = serialize(instance)
         cls.check_arguments(instance, **kwargs)
+        check_no_secret(kwargs, "", cls.__name__, settings.REDACT)
         plan = cls.build_plan(instance, reference, **kwargs)
         return Signature(OPERATION_TASK, kwargs={"operation": dict(plan)}, immutable=True, app=current_app)
 
     @classmethod
-    def build_plan(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> OperationPlan:
+    def build_plan(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> OperationPlan:
         """Make the plan, as data, and check it; touches neither journal nor resource."""
         redact = settings.REDACT
 
@@ -257,7 +259,7 @@ class SuccessExecutorMixin:
     """Makes the resource OK after the last step."""
 
     @classmethod
-    def get_success_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_success_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         """Return the step that sets OK."""
         return StateTransitionTask().si(serialized_instance, state_transition="set_ok")
 
@@ -266,7 +268,7 @@ class ErrorExecutorMixin:
     """Makes the resource erred, with the reason, after a failed step."""
 
     @classmethod
-    def get_failure_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_failure_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         """Return the step that writes the error."""
         return ErrorStateTransitionTask().s(serialized_instance)
 
@@ -275,12 +277,14 @@ class DeleteExecutorMixin:
     """Deletes the row after the last step; with ``force=True`` also after a failure."""
 
     @classmethod
-    def get_success_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_success_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         """Return the step that deletes the row."""
         return DeletionTask().si(serialized_instance)
 
     @classmethod
-    def get_failure_signature(cls, instance: Any, serialized_instance: str, force: bool = False, **kwargs: Any) -> Any:
+    def get_failure_signature(
+        cls, instance: Any, serialized_instance: str, /, force: bool = False, **kwargs: Any
+    ) -> Any:
         """Return the step that writes the error, or deletes the row by force."""
         if force:
             return DeletionTask().si(serialized_instance)
@@ -291,5 +295,5 @@ class EmptyExecutor(BaseExecutor):
     """An operation with nothing to do in the cloud."""
 
     @classmethod
-    def get_task_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         return EmptyTask()

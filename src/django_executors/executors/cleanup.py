@@ -29,7 +29,7 @@ class BaseCleanupExecutor(BaseExecutor):
         return model.objects.filter(**{cls.scope_field: scope})  # type: ignore[no-any-return]
 
     @classmethod
-    def get_task_signature(cls, instance: Any, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
         groups = []
         for model, executor in cls.executors:
             parts = [executor.as_signature(resource, **kwargs) for resource in cls.get_resources(model, instance)]

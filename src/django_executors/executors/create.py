@@ -14,5 +14,5 @@ class CreateExecutor(SuccessExecutorMixin, ErrorExecutorMixin, BaseExecutor):
     """Creates a resource whose row is "creation scheduled": OK on success, erred on failure."""
 
     @classmethod
-    def pre_apply(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
         require_state(instance, "begin_creating", (ResourceState.CREATION_SCHEDULED, 5))

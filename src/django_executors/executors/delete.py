@@ -13,5 +13,5 @@ class DeleteExecutor(DeleteExecutorMixin, BaseExecutor):
     """Deletes a resource: the row goes on success. On failure it stays, erred; with ``force=True`` it goes all the same."""
 
     @classmethod
-    def pre_apply(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
         transition(instance, "schedule_deleting")

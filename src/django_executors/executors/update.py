@@ -14,7 +14,7 @@ class UpdateExecutor(SuccessExecutorMixin, ErrorExecutorMixin, BaseExecutor):
     """Updates a resource: scheduled when opened, OK on success, erred on failure. ``updated_fields`` is required."""
 
     @classmethod
-    def check_arguments(cls, instance: Any, **kwargs: Any) -> None:
+    def check_arguments(cls, instance: Any, /, **kwargs: Any) -> None:
         fields = kwargs.get("updated_fields")
         if fields is None or isinstance(fields, str) or not hasattr(fields, "__iter__"):
             raise PlanError(
@@ -22,5 +22,5 @@ class UpdateExecutor(SuccessExecutorMixin, ErrorExecutorMixin, BaseExecutor):
             )
 
     @classmethod
-    def pre_apply(cls, instance: Any, **kwargs: Any) -> None:
+    def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
         transition(instance, "schedule_updating")

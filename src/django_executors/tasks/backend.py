@@ -51,14 +51,14 @@ class BackendMethodTask(RuntimeStateChangeTask, StateTransitionTask):
             )
         return method  # type: ignore[no-any-return]
 
-    def execute(self, instance: Any, backend_method: str, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, instance: Any, /, backend_method: str, *args: Any, **kwargs: Any) -> Any:
         return self.find_method(instance, backend_method)(instance, *args, **kwargs)
 
 
 class IndependentBackendMethodTask(BackendMethodTask):
     """Calls ``backend.method(*args, **kwargs)``, without the instance."""
 
-    def execute(self, instance: Any, backend_method: str, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, instance: Any, /, backend_method: str, *args: Any, **kwargs: Any) -> Any:
         return self.find_method(instance, backend_method)(*args, **kwargs)
 
 

@@ -146,7 +146,7 @@ class Task(celery.Task, metaclass=TaskType):  # type: ignore[type-arg]
     def pre_execute(self, instance: Any) -> None:
         """Run before ``execute``."""
 
-    def execute(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Do the work of the step."""
         raise NotImplementedError(f"{type(self).__name__} must define execute()")
 
@@ -159,9 +159,10 @@ class Task(celery.Task, metaclass=TaskType):  # type: ignore[type-arg]
 
 
 class EmptyTask(Task):
-    """Does nothing; the plan of an operation that has nothing to do."""
+    """Does nothing; the plan of an operation that has nothing to do. May stand in a plan without ``.si()``."""
 
     transactional = True
+    stands_alone = True
 
     def run(self, *args: Any, **kwargs: Any) -> None:
         return None

@@ -37,7 +37,7 @@ class ErrorMessageTask(Task):
             setattr(instance, name, texts[name])
         return fields
 
-    def execute(self, instance: Any, *args: Any, **kwargs: Any) -> None:
+    def execute(self, instance: Any, /, *args: Any, **kwargs: Any) -> None:
         fields = self.error_fields(instance)
         if fields:
             instance.save(update_fields=fields)
@@ -46,6 +46,6 @@ class ErrorMessageTask(Task):
 class ErrorStateTransitionTask(ErrorMessageTask, StateTransitionTask):
     """Writes the error and moves the resource to erred."""
 
-    def execute(self, instance: Any, *args: Any, **kwargs: Any) -> None:
+    def execute(self, instance: Any, /, *args: Any, **kwargs: Any) -> None:
         super().execute(instance, *args, **kwargs)
         self.state_transition(instance, "set_erred")

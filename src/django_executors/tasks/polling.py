@@ -53,6 +53,7 @@ class PollRuntimeStateTask(_PollTask):
     def execute(  # type: ignore[override] # named for what the method is to this task
         self,
         instance: Any,
+        /,
         backend_pull_method: str,
         success_state: Any = None,
         erred_state: Any = None,
@@ -83,7 +84,7 @@ class PollStateTask(_PollTask):
         return []
 
     def execute(  # type: ignore[override] # waits for the row, calls no backend
-        self, instance: Any, success_state: Any = "ok", erred_state: Any = "erred", **kwargs: Any
+        self, instance: Any, /, success_state: Any = "ok", erred_state: Any = "erred", **kwargs: Any
     ) -> None:
         found = instance.state
         named = resource_state(found)
@@ -104,7 +105,7 @@ class PollBackendCheckTask(_PollTask):
         return [name] if isinstance(name, str) else []
 
     def execute(  # type: ignore[override] # named for what the method is to this task
-        self, instance: Any, backend_check_method: str, *args: Any, **kwargs: Any
+        self, instance: Any, /, backend_check_method: str, *args: Any, **kwargs: Any
     ) -> None:
         if not getattr(self.get_backend(instance), backend_check_method)(instance, *args, **kwargs):
             raise self.wait(f"{backend_check_method.replace('_', ' ')} of {instance._meta.verbose_name} {instance}")

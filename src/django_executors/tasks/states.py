@@ -53,7 +53,7 @@ class StateTransitionTask(Task):
             # What was created is created: the next in line may begin, though this operation may have more to do.
             throttling.release_resource(serialize(instance))
 
-    def execute(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
         return None
 
 
@@ -93,7 +93,7 @@ class RuntimeStateChangeTask(Task):
         if found:
             instance.save(update_fields=found)
 
-    def execute(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
         return None
 
 
@@ -102,7 +102,7 @@ class DeletionTask(Task):
 
     transactional = True
 
-    def execute(self, instance: Any, *args: Any, **kwargs: Any) -> None:
+    def execute(self, instance: Any, /, *args: Any, **kwargs: Any) -> None:
         instance.delete()
 
 
@@ -117,7 +117,7 @@ class RecoverTask(Task):
         name = kwargs.get("backend_pull_method") or (args[1] if len(args) > 1 else None)
         return [name] if isinstance(name, str) else []
 
-    def execute(self, instance: Any, backend_pull_method: str = "", *args: Any, **kwargs: Any) -> None:
+    def execute(self, instance: Any, /, backend_pull_method: str = "", *args: Any, **kwargs: Any) -> None:
         if not backend_pull_method:
             raise ConfigurationError("recovering needs evidence: name the backend method that pulls the resource")
         getattr(instance.get_backend(), backend_pull_method)(instance)

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 
 from django_executors.context import current_step
-from django_executors.exceptions import BackendNotFound, BackendRejected
+from django_executors.exceptions import BackendError, BackendNotFound, BackendRejected
 
 from ..models import Flavor, Instance, KeyPair, ServerGroup, Volume
 from .adoption import adopt_or_create
@@ -126,7 +126,7 @@ class Compute(ServiceBackend):
         store(instance, runtime_state=status)
         # A server that was in ERROR before is one while it is being deleted; only when nothing is going on it is final.
         if status == "ERROR" and server.task_state is None and server.fault:
-            raise BackendRejected(f"server {instance} could not be deleted: {_fault(server)}", service=SERVICE)
+            raise BackendRejected(f"server {instance} could not be deleted: {self._fault(server)}", service=SERVICE)
         return status in ("DELETED", "SOFT_DELETED")
 
     @translated(SERVICE)
@@ -149,7 +149,7 @@ class Compute(ServiceBackend):
         server = self.cloud.compute.get_server(self.require_id(instance))
         fields = {"runtime_state": server.status or ""}
         if server.status == "ERROR":
-            fields["error_message"] = _fault(server)
+            fields["error_message"] = self._fault(server)
         store(instance, **fields)
 
     @translated(SERVICE)
@@ -168,7 +168,7 @@ class Compute(ServiceBackend):
         if launched is not None:
             fields["launched_at"] = launched if launched.tzinfo else launched.replace(tzinfo=UTC)
         if server.status == "ERROR":
-            fields["error_message"] = _fault(server)
+            fields["error_message"] = self._fault(server)
         store(instance, **fields)
 
     def _size_of(self, server: Any) -> dict[str, Any]:
@@ -195,17 +195,35 @@ class Compute(ServiceBackend):
         known = ServerGroup.objects.filter(tenant=self.tenant, backend_id__in=groups).exclude(backend_id="")
         store(instance, server_group=known.first())
 
+    def _fault(self, server: Any) -> str:
+        """Return why a server is in error, in Nova's words, with the id of the request that brought it there."""
+        fault = server.fault or {}
+        unexplained = f"the cloud reports the server {server.id} as {server.status}, without a reason"
+        code = f"HTTP {fault['code']}" if fault.get("code") else ""
+        where = ", ".join(part for part in (SERVICE, code, self._last_request_id(server.id)) if part)
+        return f"{fault.get('message') or unexplained} [{where}]"
+
+    def _last_request_id(self, server_id: str) -> str:
+        """Return the id of the request of the last action that failed, else of the last one; empty when unknown."""
+        try:
+            with translation(SERVICE):
+                actions = list(self.cloud.compute.server_actions(server_id))
+        except BackendError:
+            return ""  # the fault itself is known, and this is only where to look further
+        failed = [action for action in actions if action.message]
+        return str((failed or actions)[0].request_id or "") if actions else ""
+
     # -- volumes on servers ------------------------------------------------------------------------------------------
 
     @translated(SERVICE)
-    def attach_volume(self, volume: Volume, instance: int | None = None) -> None:
+    def attach_volume(self, volume: Volume, server: int | None = None) -> None:
         """Ask for the volume to be attached; one that is attached there is success.
 
         Args:
             volume: The row.
-            instance: Primary key of the server's row; None: the volume's own.
+            server: Primary key of the instance's row; None: the volume's own.
         """
-        owner = volume.instance if instance is None else Instance.objects.get(pk=instance, tenant=self.tenant)
+        owner = volume.instance if server is None else Instance.objects.get(pk=server, tenant=self.tenant)
         if owner is None:
             raise BackendRejected(f"volume {volume} has no instance to be attached to")
         server_id, volume_id = self.require_id(owner), self.require_id(volume)
@@ -365,12 +383,3 @@ class Compute(ServiceBackend):
 
 def _size(flavor: Flavor) -> dict[str, int]:
     return {"cores": flavor.cores, "ram": flavor.ram, "disk": flavor.disk}
-
-
-def _fault(server: Any) -> str:
-    """Return why a server is in error, in Nova's words, with the id of the request where Nova tells it."""
-    fault = server.fault or {}
-    message = fault.get("message") or f"the cloud reports the server {server.id} as {server.status}, without a reason"
-    code = f"HTTP {fault['code']}" if fault.get("code") else ""
-    where = ", ".join(part for part in (SERVICE, code, fault.get("request_id") or "") if part)
-    return f"{message} [{where}]"
