@@ -27,7 +27,7 @@ from .models import Attempt, Claim, Event, Operation, Step
 from .plan import Node, OperationPlan
 from .redaction import redact
 from .references import resolve_model
-from .states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState, can_move
+from .states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState, can_move, can_move_step
 
 __all__ = ["Fence", "add_event", "claim_resources", "open_operation", "record_attempt"]
 
@@ -283,6 +283,8 @@ def append_steps(operation: Operation, phase: StepPhase, nodes: Sequence[Node]) 
 
 def update_step(step: Step, **changes: Any) -> None:
     """Change a step's row and the copy in memory."""
+    if "state" in changes and step.state != changes["state"] and not can_move_step(step.state, changes["state"]):
+        raise AssertionError(f"a step cannot move from {step.state} to {changes['state']}")
     Step.objects.filter(pk=step.pk).update(**changes)
     for name, value in changes.items():
         if not hasattr(value, "resolve_expression"):

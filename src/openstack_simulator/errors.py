@@ -93,7 +93,7 @@ def reason(status: int) -> str:
 
 def body(service: str, error: ApiError, request_id: str) -> tuple[str, str]:
     """The content type and the text with which a service tells of an error."""
-    if service == "image":
+    if service == "image" and error.status != 401:  # that one comes from Keystone's middleware, in JSON
         title = f"{error.status} {reason(error.status)}"
         text = (
             f"<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n  <h1>{title}</h1>\n"

@@ -58,6 +58,8 @@ class Fault:
     """Seconds for the Retry-After header that goes with ``status``."""
     delay: float = 0.0
     """Real seconds to wait before anything else."""
+    answer_delay: float = 0.0
+    """Real seconds between doing the work and answering; other requests see what was done meanwhile."""
     drop_before: bool = False
     """Close the connection before doing the work."""
     lose_answer: bool = False
@@ -144,6 +146,7 @@ class Verdict:
     """What all rules together do to one request."""
 
     delay: float = 0.0
+    answer_delay: float = 0.0
     drop_before: bool = False
     lose_answer: bool = False
     failure: Fault | None = None
@@ -196,6 +199,7 @@ class Faults:
                 if not rule.fires(service, method, path, body):
                     continue
                 verdict.delay += rule.delay
+                verdict.answer_delay += rule.answer_delay
                 verdict.drop_before |= rule.drop_before
                 verdict.lose_answer |= rule.lose_answer
                 if rule.status is not None and verdict.failure is None:

@@ -66,6 +66,8 @@ class Gateway:
             if verdict.drop_before:
                 raise ConnectionDropped
             status, headers, content = self._answer(environ, service, verdict)
+            if verdict.answer_delay:
+                time.sleep(verdict.answer_delay)
             if verdict.lose_answer:
                 raise ConnectionDropped
             answered = True

@@ -112,19 +112,17 @@ def sort(
         key, _, direction = default.partition(":")
         keys = [(key, direction)]
     ordered = list(items)
+    if keys[0][1] == "desc":
+        # Newest first among equals too, as a database's descending index gives them.
+        ordered.reverse()
     for key, direction in reversed(keys):
-        values = {id(item): value_of(item, key) for item in ordered}
-
-        def rank(item: T, values: dict[int, Any] = values) -> tuple[bool, Any]:
-            value = values[id(item)]
-            # None and values that cannot be compared with others must not break the answer.
-            return value is not None, value if isinstance(value, int | float) else str(value or "")
-
-        if direction == "desc":
-            # Reversed twice keeps the newest first among equals, as a database's descending index would.
-            ordered.reverse()
-            ordered.sort(key=rank)
-            ordered.reverse()
-        else:
-            ordered.sort(key=rank)
+        ranks = {id(item): _rank(value_of(item, key)) for item in ordered}
+        ordered.sort(key=lambda item, ranks=ranks: ranks[id(item)], reverse=direction == "desc")  # type: ignore[misc]
     return ordered
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Something to sort by that never fails: nothing first, then numbers, then text."""
+    if value is None:
+        return 0, 0
+    return (1, value) if isinstance(value, int | float) else (2, str(value))

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db import connection
 
-from django_executors import clock
+from django_executors import clock, faults
+from django_executors.conf import settings
 from django_executors.engine.drive import drive
 from django_executors.models import Operation
 from django_executors.states import OPEN_OPERATION_STATES
@@ -80,3 +81,42 @@ def all_at_once(*calls: Callable[[], Any]) -> list[Any]:
 def transcript(operation: Operation) -> list[str]:
     """Return the kinds of an operation's events, in order."""
     return list(operation.events.order_by("id").values_list("kind", flat=True))
+
+
+class Died(BaseException):
+    """The end of a worker: nothing in the engine handles it, as nothing handles a SIGKILL."""
+
+
+def die(operation: Operation, at: str, times: int = 1, draining: Callable[[], bool] = lambda: False) -> None:
+    """Drive an operation by a worker that dies at a named point, and let its lease end; ``times`` one after another."""
+    for _ in range(times):
+
+        def handler(point: str) -> None:
+            if point == at:
+                raise Died
+
+        faults.install(handler)
+        try:
+            drive(operation.pk, draining=draining)
+        except Died:
+            pass
+        else:
+            raise AssertionError(f"the worker did not come to {at!r}")
+        finally:
+            faults.install(None)
+        clock.advance(settings.LEASE_SECONDS + 1)
+
+
+def script(*outcomes: Any) -> Callable[..., Any]:
+    """Return a behaviour of the toy cloud: one outcome a call, in order, the last one for ever; errors are raised."""
+    left = list(outcomes)
+
+    def behave(instance: Any, *args: Any) -> Any:
+        outcome = left.pop(0) if len(left) > 1 else left[0]
+        if callable(outcome):
+            outcome = outcome()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return behave

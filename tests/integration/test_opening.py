@@ -61,7 +61,7 @@ class Unwanted(Exception):
 
 def test_rolling_back_leaves_nothing(messages: Messages) -> None:
     box = make_box()
-    with pytest.raises(Unwanted), transaction.atomic():
+    with pytest.raises(Unwanted), transaction.atomic():  # noqa: PT012 - the block is the claim
         operation = BoxUpdateExecutor.execute(box, updated_fields=["name"])
         assert Operation.objects.filter(pk=operation.pk).exists()
         raise Unwanted

@@ -351,11 +351,12 @@ class Driver:
 
     def _rest_for_slot(self, step: Step, key: str) -> None:
         # A wake between the two commits raised ``signals``, so the rest below ends at once: nothing is missed.
+        uncertain = step.state in (StepState.RUNNING, StepState.UNCERTAIN)
         self.rest(
             WaitKind.THROTTLE,
             f"waiting for a free slot of {key}",
             settings.WAIT_FLOOR_SECONDS,
-            lambda: journal.update_step(step, state=StepState.WAITING),
+            lambda: journal.update_step(step, state=StepState.UNCERTAIN if uncertain else StepState.WAITING),
             wait_key=key[:255],
         )
 
@@ -378,9 +379,9 @@ class Driver:
         if outcome.waiting is not None:
             return self._not_ready(step, task, outcome.waiting)
         if outcome.retry is not None:
-            return self._celery_retry(step, outcome.retry)
+            return self._celery_retry(step, outcome.retry, outcome_unknown)
         if outcome.error is not None:
-            return self._attempt_failed(step, task, outcome.error)
+            return self._attempt_failed(step, task, outcome.error, outcome_unknown)
         try:
             result = self._storable(step, outcome.result)
         except PlanError as error:
@@ -469,7 +470,7 @@ class Driver:
         started = Step.objects.filter(pk=step.pk).values_list("started_at", flat=True).first()
         return 0.0 if started is None else (clock.read() - started).total_seconds()
 
-    def _celery_retry(self, step: Step, retry: Retry) -> bool:
+    def _celery_retry(self, step: Step, retry: Retry, outcome_unknown: bool = False) -> bool:
         changes: dict[str, Any] = {}
         signature = getattr(retry, "sig", None)
         if signature is not None and not step.takes_result:
@@ -481,11 +482,12 @@ class Driver:
                     return self.step_failed(step, error)
                 changes = {"args": args, "kwargs": kwargs}
         reason = journal.error_text(retry.exc) if retry.exc else "the task asked to be tried again"
+        state = StepState.UNCERTAIN if outcome_unknown else StepState.WAITING
         return self.rest(
             WaitKind.BACKOFF,
             f"retry {step.retries + 1} after: {reason}",
             self._seconds(retry.when),
-            lambda: self._write_retry(step, "retried", retry.exc or retry, StepState.WAITING, changes),
+            lambda: self._write_retry(step, "retried", retry.exc or retry, state, changes),
             takeovers=0,
         )
 
@@ -502,15 +504,16 @@ class Driver:
         journal.record_attempt(step, outcome, worker=self.fence.owner, error=error)
         journal.update_step(step, state=state, retries=step.retries + 1, error=journal.error_text(error), **changes)
 
-    def _attempt_failed(self, step: Step, task: Any, error: Exception) -> bool:
+    def _attempt_failed(self, step: Step, task: Any, error: Exception, outcome_unknown: bool = False) -> bool:
         unknown = error if isinstance(error, OutcomeUnknown) else None
-        uncertain = unknown is not None
         transient = isinstance(error, BackendUnavailable | OperationalError | InterfaceError)
         policy = retries.policy_of(task, step.options)
         if unknown is not None and (not unknown.findable or not getattr(task, "repeatable", True)):
             return self._quarantine(journal.error_text(error), error)
-        if not (uncertain or transient):
+        if unknown is None and not transient:
             return self.step_failed(step, error)
+        # A call that had no effect says nothing about an earlier one: what was unknown stays so until an attempt ends well.
+        uncertain = unknown is not None or outcome_unknown
         if not policy.allows(step.retries):
             if uncertain:
                 return self._quarantine(f"still unknown after {step.retries} looks: {journal.error_text(error)}", error)
@@ -523,7 +526,7 @@ class Driver:
             WaitKind.BACKOFF,
             f"retry {step.retries + 1} after: {journal.error_text(error)}",
             after,
-            lambda: self._write_retry(step, "uncertain" if uncertain else "retried", error, state, {}),
+            lambda: self._write_retry(step, "uncertain" if unknown is not None else "retried", error, state, {}),
             takeovers=0,
         )
 

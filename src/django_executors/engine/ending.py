@@ -68,7 +68,8 @@ def step_failed(driver: Driver, step: Step, error: Exception, *, state: StepStat
         both = f"{operation.error}; then the failure path failed at {step.name}: {text}"
         return fail(driver, both, write)
     if operation.phase == StepPhase.COMPENSATION:
-        driver.persist(write, phase=StepPhase.FAILURE, position=driver.first(StepPhase.FAILURE))
+        both = f"{operation.error}; then undoing failed at {step.name}: {text}"
+        driver.persist(write, phase=StepPhase.FAILURE, position=driver.first(StepPhase.FAILURE), error=both)
         return True
     return go_to_failure(driver, error, write)
 

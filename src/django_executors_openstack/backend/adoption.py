@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Model
 
 from django_executors.context import current_step
-from django_executors.exceptions import BackendRejected
+from django_executors.exceptions import BackendRejected, BackendUnavailable
 
 __all__ = ["adopt_or_create", "marked", "unmarked"]
 
@@ -35,6 +35,7 @@ def adopt_or_create(
         save: Stores what the cloud said in the row, at least ``backend_id``; called at once after the cloud accepted.
 
     Raises:
+        BackendUnavailable: An object is one too many and cannot be removed yet: the step has to run again.
         BackendError: What the four functions raise.
     """
     step = current_step()
@@ -63,7 +64,13 @@ def adopt_or_create(
     if row.backend_id != oldest.id:  # type: ignore[attr-defined]
         save(oldest)
     for extra in younger:
-        delete(extra)
+        try:
+            delete(extra)
+        except BackendRejected as exc:
+            # A volume, for instance, cannot be deleted while it is being made. The next attempt finds both again.
+            raise BackendUnavailable(
+                f"{extra.id} was made a second time and cannot be removed yet: {exc}", service=exc.service
+            ) from exc
 
 
 def marked(text: str, key: str, limit: int = 255) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -103,7 +103,7 @@ def _from_answer(exc: BaseException, answer: requests.Response, service: str) ->
 def _from_status(
     status: int, text: str, *, service: str, request_id: str, changes: bool, retry_after: str | None
 ) -> BackendError:
-    details = {"service": service, "request_id": request_id, "status": status}
+    details: dict[str, Any] = {"service": service, "request_id": request_id, "status": status}
     if status == 404:
         return BackendNotFound(text, **details)
     if status == 429 or (status == 413 and retry_after):
@@ -195,7 +195,8 @@ def _text_of(exc: BaseException) -> str:
 
 
 def _clean(text: str) -> str:
-    text = _TOKEN.sub("***", redact(" ".join(text.split())))
+    # Cut twice: the search for secrets is slow in long texts, and must not be left with half a secret at the end.
+    text = _TOKEN.sub("***", redact(" ".join(text[: 8 * MAX_TEXT].split())[: 4 * MAX_TEXT]))
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 

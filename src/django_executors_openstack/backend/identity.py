@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..models import Tenant
 from .base import ServiceBackend, store
 from .errors import translated
@@ -21,7 +23,8 @@ class Identity(ServiceBackend):
         A tenant without ``backend_id`` takes the project of its credentials.
         """
         project_id = tenant.backend_id or str(self.cloud.current_project_id or "")
-        found = self.cloud.identity.get_project(project_id)
+        keystone: Any = self.cloud.identity  # the SDK's type still allows for the API before projects
+        found = keystone.get_project(project_id)
         store(
             tenant,
             backend_id=found.id,

@@ -82,7 +82,7 @@ class InstanceCreateExecutor(executors.CreateExecutor):
         _tasks += cls.create_volumes(instance)
         _tasks += cls.create_ports(instance)
         _tasks += cls.create_instance(instance, serialized_instance, ssh_key, flavor, server_group)
-        _tasks += cls.pull_volumes(serialized_instance)
+        _tasks += cls.pull_volumes(instance, serialized_instance)
         _tasks += cls.pull_security_groups(serialized_instance)
         _tasks += cls.create_floating_ips(instance, serialized_instance)
         _tasks += cls.pull_server_group(instance, serialized_instance, server_group)
@@ -142,9 +142,20 @@ class InstanceCreateExecutor(executors.CreateExecutor):
         return steps
 
     @classmethod
-    def pull_volumes(cls, serialized_instance: str) -> list[Any]:
-        """Which device each volume became."""
-        return [tasks.BackendMethodTask().si(serialized_instance, "pull_instance_volumes")]
+    def pull_volumes(cls, instance: Instance, serialized_instance: str) -> list[Any]:
+        """Which device each volume became; Nova attached the boot volume by itself, so its row does not know yet."""
+        steps: list[Any] = []
+        boot = instance.boot_volume
+        if boot is not None:
+            steps.append(
+                tasks.PollRuntimeStateTask().si(
+                    serialize(boot),
+                    backend_pull_method="pull_volume_runtime_state",
+                    success_state="in-use",
+                    erred_state="error",
+                )
+            )
+        return [*steps, tasks.BackendMethodTask().si(serialized_instance, "pull_instance_volumes")]
 
     @classmethod
     def pull_security_groups(cls, serialized_instance: str) -> list[Any]:

@@ -76,7 +76,10 @@ class VolumeDeleteExecutor(executors.DeleteExecutor):
 
 
 class VolumeAttachExecutor(executors.ActionExecutor):
-    """Attach a volume to a server and read which device it became. Keyword: ``server``, the instance's row; by default the volume's own."""
+    """Attach a volume to a server and read which device it became.
+
+    Keyword: ``server``, the instance's row; by default the volume's own.
+    """
 
     action = "Attach"
 

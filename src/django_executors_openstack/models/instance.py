@@ -58,4 +58,5 @@ class Instance(ActionMixin, RuntimeStateMixin, TenantResource):
     def data_volumes(self) -> QuerySet[Volume]:
         """All volumes but the boot volume, the oldest first; in this order they become vdb, vdc and so on."""
         boot = self.boot_volume
-        return self.volumes.exclude(pk=boot.pk if boot else None).order_by("pk")
+        volumes = self.volumes.order_by("pk")
+        return volumes if boot is None else volumes.exclude(pk=boot.pk)
