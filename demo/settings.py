@@ -2,6 +2,7 @@
 
 ``DATABASE_URL``    default: a SQLite file in ``var/``. ``postgres://...`` and ``mysql://...`` (MariaDB) work too.
 ``BROKER_URL``      default: ``memory://``, which serves workers in this process alone. ``amqp://...``, ``redis://...``.
+``LEASE_SECONDS``   default: 30. How long a worker may be silent before another takes over.
 ``SECRET_KEY``      default: a new one at every start; nothing in the demo needs it to stay the same.
 ``ALLOWED_HOSTS``   separated by commas; default: this machine.
 ``DEBUG``           ``1`` turns it on.
@@ -61,6 +62,8 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL", f"sqlite:///{VAR_DIR / 'demo.sqlite3'}"))}
+
+EXECUTORS = {"LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "30"))}
 
 CELERY_BROKER_URL = os.environ.get("BROKER_URL", "memory://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

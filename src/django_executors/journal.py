@@ -254,6 +254,9 @@ def open_operation(
             steps.append(_step(operation, len(steps), phase, node))
     Step.objects.bulk_create(steps)
     add_event(operation, "operation.opened", actor=actor)
+    for name in ("created_at", "due_at", "nudge_at"):
+        # The database's clock has set them; read when somebody asks.
+        del operation.__dict__[name]
     return operation
 
 

@@ -215,6 +215,7 @@ STEP_TRANSITIONS: dict[tuple[StepState, StepState], str] = {
     (S.UNCERTAIN, S.RUNNING): "an attempt that looks first started",
     (S.UNCERTAIN, S.FAILED): "a person has to find out",
     (S.UNCERTAIN, S.CANCELLED): "given up by a cancellation",
+    (S.UNCERTAIN, S.SKIPPED): "skipped by a person who found out",
     (S.FAILED, S.PENDING): "reset by resume or retry",
     (S.FAILED, S.SKIPPED): "skipped by a person",
     (S.CANCELLED, S.PENDING): "reset by resume or retry",

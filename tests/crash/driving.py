@@ -13,8 +13,11 @@ from django_executors.engine.drive import drive
 from django_executors.models import Operation
 from django_executors.states import OPEN_OPERATION_STATES
 
-KILL_POINTS = frozenset({"after claim", "inside commit", "after commit", "before step", "after step", "after request"})
-"""Where a process is killed. A point "before" something is the same to the world as the point after what came before it."""
+KILL_POINTS = frozenset({"after claim", "after commit", "after step", "after request"})
+"""Where a process is killed: after everything that the database or the cloud can see.
+
+A kill before a commit, or inside of one, leaves the same world as the kill after what came before it.
+"""
 
 
 def drive_to_end(operation: Operation, most_turns: int = 2000) -> Operation:

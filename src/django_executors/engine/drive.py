@@ -208,7 +208,7 @@ class Driver:
         if step is None or step.phase != operation.phase:
             return self._next_phase()
         if step.state in _DONE:
-            self.persist(position=operation.position + 1)
+            self.persist(**self.behind(step))
             return True
         if step.kind == Step.Kind.TASK:
             return self._task(step)
@@ -225,6 +225,13 @@ class Driver:
         if operation.phase == StepPhase.FAILURE:
             return ending.fail(self)
         return ending.succeed(self)
+
+    def behind(self, step: Step) -> dict[str, Any]:
+        """Columns that go on behind a step; from the last main step to the success path in the same commit."""
+        following = self.steps.get(step.position + 1)
+        if step.phase == StepPhase.MAIN and (following is None or following.phase != StepPhase.MAIN):
+            return {"phase": StepPhase.SUCCESS, "position": self.first(StepPhase.SUCCESS)}
+        return {"position": step.position + 1}
 
     def first(self, phase: StepPhase) -> int:
         positions = [step.position for step in self.steps.values() if step.phase == phase]
@@ -388,7 +395,7 @@ class Driver:
             return self.step_failed(step, error)
         self.persist(
             lambda: journal.finish_step(step, StepState.SUCCEEDED, result=result),
-            position=step.position + 1,
+            **self.behind(step),
             takeovers=0,
         )
         return True
@@ -403,7 +410,7 @@ class Driver:
             waits = need is not None and not throttling.acquire(need[0], need[1], self.operation, limit=need[2])
             if waits:
                 # What follows is rolled forward: the place in line stays, the step has not run.
-                Operation.objects.filter(pk=self.operation.pk).update(position=step.position)
+                Operation.objects.filter(pk=self.operation.pk).update(position=step.position, phase=step.phase)
                 return
             context = self._context(step, began=False, outcome_unknown=False)
             outcome = run_task(task, self.operation, step, args, kwargs, context)
@@ -414,7 +421,7 @@ class Driver:
             journal.finish_step(step, StepState.SUCCEEDED, result=result, attempts=step.attempts + 1)
 
         try:
-            self.persist(write, position=step.position + 1, takeovers=0)
+            self.persist(write, **self.behind(step), takeovers=0)
         except _RolledBack as rolled_back:
             error = rolled_back.error
             if isinstance(error, StepWaiting):
@@ -427,7 +434,7 @@ class Driver:
         except PlanError as error:
             return self.step_failed(step, error)
         if waits and need is not None:
-            self.operation.position = step.position
+            self.operation.position, self.operation.phase = step.position, step.phase
             self._rest_for_slot(step, need[0])
             return False
         return True

@@ -51,7 +51,7 @@ def advance(driver: Driver, step: Step) -> bool:
 def _done(driver: Driver, step: Step, result: Any) -> bool:
     driver.persist(
         lambda: journal.finish_step(step, StepState.SUCCEEDED, result=result),
-        position=step.position + 1,
+        **driver.behind(step),
         takeovers=0,
     )
     return True
