@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,20 +37,29 @@ def parser() -> argparse.ArgumentParser:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Set what the settings read, begin with an empty database, and send the workers' logs to a file."""
+    """Set what the settings read, begin with an empty directory, and send the logs of this process to a file."""
+    directory = empty_directory()
+    os.environ["DEMO_DIR"] = str(directory)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
     if options.kill_worker:
         os.environ.setdefault("LEASE_SECONDS", "4")  # nobody wants to watch a clock for 30 seconds
-    VAR_DIR.mkdir(exist_ok=True)
-    if "DATABASE_URL" not in os.environ:
-        for suffix in ("", "-wal", "-shm"):
-            (VAR_DIR / f"demo.sqlite3{suffix}").unlink(missing_ok=True)
     logging.basicConfig(
-        filename=VAR_DIR / "demo.log",
-        filemode="w",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        filename=directory / "demo.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+
+
+def empty_directory() -> Path:
+    """Empty and return ``var/demo``, or a directory of our own while another demo is using that one."""
+    VAR_DIR.mkdir(exist_ok=True)
+    directory = VAR_DIR / "demo"
+    lock = os.open(VAR_DIR / "demo.lock", os.O_CREAT | os.O_RDWR)  # never closed: it is ours until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        directory = VAR_DIR / f"demo-{os.getpid()}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    return directory
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ class WorkerProcess:
     def __init__(self) -> None:
         WorkerProcess._started += 1
         self.number = WorkerProcess._started
-        self.log = Path(settings.VAR_DIR) / f"demo-worker-{self.number}.log"
+        self.log = Path(settings.DEMO_DIR) / f"worker-{self.number}.log"
         if has_broker():
             queues = ",".join(queue.name for queue in settings.CELERY_TASK_QUEUES)
             # -n: two workers of one name would not know which of them is asked.

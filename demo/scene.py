@@ -25,6 +25,7 @@ from django_executors_openstack.models import (
     Tenant,
     Volume,
 )
+import openstack
 from openstack.connection import Connection
 from openstack_simulator import Simulator
 
@@ -50,8 +51,8 @@ def simulated_cloud(cloud_name: str) -> Iterator[Scene]:
     """Run a cloud on a free port in threads of this process, with two networks for the project."""
     simulator = Simulator(volume_seconds=VOLUME_SECONDS, server_seconds=SERVER_SECONDS, latency=0.01)
     with simulator:
-        clouds_yaml = simulator.write_clouds_yaml(Path(settings.VAR_DIR) / "clouds.yaml", cloud_name)
-        sdk = Connection(**simulator.connection_kwargs())
+        clouds_yaml = simulator.write_clouds_yaml(Path(settings.DEMO_DIR) / "clouds.yaml", cloud_name)
+        sdk = openstack.connect(**simulator.connection_kwargs())
         backstage = sdk.network.create_network(name="backstage")
         sdk.network.create_subnet(network_id=backstage.id, ip_version=4, cidr="10.30.0.0/24", name="backstage-subnet")
         try:
@@ -78,9 +79,9 @@ def describe_instance(tenant: Tenant) -> Instance:
     flavor = Flavor.objects.get(tenant=tenant, name="m1.small")
 
     firewall = SecurityGroup.objects.create(tenant=tenant, name="web-1", description="SSH and HTTPS")
-    for port in (22, 443):
+    for number in (22, 443):
         SecurityGroupRule.objects.create(
-            security_group=firewall, protocol="tcp", port_range_min=port, port_range_max=port
+            security_group=firewall, protocol="tcp", port_range_min=number, port_range_max=number
         )
     instance = Instance.objects.create(
         tenant=tenant,

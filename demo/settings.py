@@ -1,7 +1,8 @@
 """The demo site's settings. Everything that differs between two installations is an environment variable:
 
-``DATABASE_URL``    default: a SQLite file in ``var/``. ``postgres://...`` and ``mysql://...`` (MariaDB) work too.
+``DATABASE_URL``    default: a SQLite file in ``DEMO_DIR``. ``postgres://...`` and ``mysql://...`` (MariaDB) work too.
 ``BROKER_URL``      default: ``memory://``, which serves workers in this process alone. ``amqp://...``, ``redis://...``.
+``DEMO_DIR``        default: ``var/demo``. Database, clouds.yaml and logs of the latest ``make demo`` are there.
 ``LEASE_SECONDS``   default: 30. How long a worker may be silent before another takes over.
 ``SECRET_KEY``      default: a new one at every start; nothing in the demo needs it to stay the same.
 ``ALLOWED_HOSTS``   separated by commas; default: this machine.
@@ -22,8 +23,8 @@ import django
 from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"
-VAR_DIR.mkdir(exist_ok=True)
+DEMO_DIR = Path(os.environ.get("DEMO_DIR", BASE_DIR / "var" / "demo"))
+DEMO_DIR.mkdir(parents=True, exist_ok=True)
 
 SECRET_KEY = os.environ.get("SECRET_KEY") or secrets.token_urlsafe(50)
 DEBUG = os.environ.get("DEBUG", "").lower() in {"1", "true", "yes"}
@@ -61,9 +62,12 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": database(os.environ.get("DATABASE_URL", f"sqlite:///{VAR_DIR / 'demo.sqlite3'}"))}
+DATABASES = {"default": database(os.environ.get("DATABASE_URL", f"sqlite:///{DEMO_DIR / 'demo.sqlite3'}"))}
 
-EXECUTORS = {"LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "30"))}
+EXECUTORS = {
+    "LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "30")),
+    "DISPATCH_SECONDS": 0.25,  # the default of a second suits work that takes minutes; here somebody is watching
+}
 
 CELERY_BROKER_URL = os.environ.get("BROKER_URL", "memory://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -72,6 +72,7 @@ class ExecutorsSettings:
         "auth_token",
         "access_token",
         "admin_pass",
+        "adminpass",
         "credentials",
     )
     """Argument names that may not enter the journal, and whose values are blanked in error texts."""

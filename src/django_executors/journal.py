@@ -337,12 +337,12 @@ def error_text(error: BaseException) -> str:
         text = type(error).__name__
     elif not isinstance(error, BackendError):
         text = f"{type(error).__name__}: {text}"
-    return redact(text)[:4000]
+    return redact(text[:8000])[:4000]
 
 
 def error_traceback(error: BaseException) -> str:
     """Return the traceback for operators, without secrets; the end of it where it is very long."""
-    return redact("".join(traceback_module.format_exception(error)))[-20000:]
+    return redact("".join(traceback_module.format_exception(error))[-40000:])[-20000:]
 
 
 def add_event(operation: Operation, kind: str, text: str = "", *, actor: str = "", **data: Any) -> None:

@@ -46,8 +46,12 @@ def backoff(first: float, count: int, longest: float, rand: Callable[[], float] 
 
 
 def poll_interval(interval: float, polls: int, longest: float, rand: Callable[[], float] = random.random) -> float:
-    """Return the seconds until the next look, after ``polls`` looks: grows by a tenth each time, ±10 % jitter."""
-    delay = min(longest, interval * 1.1 ** min(polls, 200))
+    """Return the seconds until the next look, after ``polls`` looks, ±10 % jitter.
+
+    Begins with a quarter of ``interval``, since much is ready at once, and grows by a quarter each time: what takes long is
+    looked at in proportion to how long it has taken, at most every ``longest`` seconds.
+    """
+    delay = min(longest, interval / 4 * 1.25 ** min(polls, 200))
     return delay * (0.9 + rand() / 5)
 
 

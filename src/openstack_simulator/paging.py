@@ -95,6 +95,14 @@ def page(
     return shown, key(shown[-1])
 
 
+def next_link(req: falcon.Request, kind: str, marker: str | None) -> dict[str, Any]:
+    """The part of a list's body that leads to the next page; empty on the last page."""
+    if not marker:
+        return {}
+    link = f"{req.prefix}{req.path}?{Query.of(req).with_marker(marker)}"
+    return {f"{kind}_links": [{"rel": "next", "href": link}]}
+
+
 def sort(
     items: Iterable[T], query: Query, value_of: Callable[[T, str], Any], default: str = "created_at:desc"
 ) -> list[T]:

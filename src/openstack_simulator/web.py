@@ -65,8 +65,10 @@ def required(values: dict[str, Any], key: str) -> Any:
 
 
 def must_be_admin(req: falcon.Request, rule: str) -> None:
-    """Raises:
-    Forbidden: The caller is no admin; the message names the policy rule.
+    """Let only admins pass.
+
+    Raises:
+        Forbidden: The caller is none; the message names the policy rule.
     """
     if not caller_of(req).is_admin:
         raise Forbidden(f"Policy doesn't allow {rule} to be performed.")

@@ -56,7 +56,7 @@ def test_a_huge_count_does_not_overflow() -> None:
 
 @given(st.integers(0, 1000), st.floats(0, 0.999))
 def test_looks_become_rarer_and_keep_within_a_tenth(polls: int, chance: float) -> None:
-    middle = min(30.0, 2.0 * 1.1 ** min(polls, 200))
+    middle = min(30.0, 0.5 * 1.25 ** min(polls, 200))
     assert middle * 0.9 <= poll_interval(2.0, polls, 30.0, lambda: chance) <= middle * 1.1
 
 

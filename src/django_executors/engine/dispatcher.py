@@ -34,7 +34,7 @@ def dispatch_once(send: Callable[..., bool] = nudge) -> int:
         How many messages were sent, at most ``EXECUTORS["DISPATCH_BATCH"]``.
     """
     due = Operation.objects.filter(nudge_at__lte=clock.now()).order_by("nudge_at")
-    columns = ("pk", "queue", "priority", "time_limit", "soft_time_limit", "nudges", "nudge_at")
+    columns = ("pk", "queue", "priority", "time_limit", "soft_time_limit", "nudges")
     taken = []
     with transaction.atomic():
         if connection.features.has_select_for_update_skip_locked:
@@ -42,7 +42,8 @@ def dispatch_once(send: Callable[..., bool] = nudge) -> int:
         for row in due.values(*columns)[: settings.DISPATCH_BATCH]:
             # Should this message be lost too, the next one follows later each time.
             after = retries.backoff(_RENUDGE_SECONDS, row["nudges"], _LONGEST_RENUDGE_SECONDS, random.random)
-            if Operation.objects.filter(pk=row["pk"], nudge_at=row["nudge_at"]).update(
+            # Not "nudge_at is still the same": SQLite compares times as texts, of which it has two for one time.
+            if Operation.objects.filter(pk=row["pk"], nudge_at__lte=clock.now()).update(
                 nudge_at=clock.from_now(after), nudges=F("nudges") + 1
             ):
                 taken.append(row)

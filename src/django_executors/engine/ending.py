@@ -181,10 +181,11 @@ def cancel_untouched(driver: Driver) -> bool:
     """End an operation that was cancelled before its first step: the resource is as it was before."""
     operation = driver.operation
     text = "cancelled before it began"
-    resource = _own_resource(operation)
-    state = getattr(resource, "state", None)  # for a resume, which does not run pre_apply again
+    # For a resume, which does not run pre_apply again.
+    scheduled = getattr(_own_resource(operation), "state", None)
 
     def write() -> None:
+        resource = _own_resource(operation)
         if resource is not None and is_transitional(getattr(resource, "state", None)):
             if resource_state(operation.resource_state_before) == ResourceState.OK:
                 _transition(operation, resource, "set_ok")
@@ -193,7 +194,7 @@ def cancel_untouched(driver: Driver) -> bool:
         _settle_unreached(driver, text)
         _close(operation, OperationState.CANCELLED, text)
 
-    _end(driver, OperationState.CANCELLED, write, error=text, resource_state_at_failure=state)
+    _end(driver, OperationState.CANCELLED, write, error=text, resource_state_at_failure=scheduled)
     return False
 
 

@@ -77,8 +77,10 @@ class BaseExecutor:
     @classmethod
     def get_title(cls, instance: Any) -> str:
         """Return what is done, for people: ``"Volume create data-1"``."""
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", cls.__name__.removesuffix("Executor"))
-        return f"{words.capitalize()} {instance}"
+        words = re.findall(r"[A-Z]+s?(?=[A-Z]|$)|[A-Z]?[a-z0-9]+", cls.__name__.removesuffix("Executor"))
+        first, *others = words or [cls.__name__]
+        # An abbreviation stays as it is: "Floating IP create", not "Floating ipcreate".
+        return " ".join([first, *(word if word[1:2].isupper() else word.lower() for word in others), str(instance)])
 
     # -- what a caller uses -----------------------------------------------------------------------------------------
 

@@ -247,7 +247,9 @@ class Compute(ServiceBackend):
             with translation(SERVICE):
                 self.cloud.compute.delete_volume_attachment(owner.backend_id, volume.backend_id, ignore_missing=True)
         except BackendRejected:
-            if self._is_attached(owner.backend_id, volume.backend_id):
+            # It refuses to detach what it is detaching.
+            under_way = self.cloud.block_storage.get_volume(volume.backend_id).status == "detaching"
+            if not under_way and self._is_attached(owner.backend_id, volume.backend_id):
                 raise
 
     def _is_attached(self, server_id: str, volume_id: str) -> bool:

@@ -106,8 +106,8 @@ def _from_status(
     details: dict[str, Any] = {"service": service, "request_id": request_id, "status": status}
     if status == 404:
         return BackendNotFound(text, **details)
-    if status == 429 or (status == 413 and retry_after):
-        # Nova and Cinder say 413 to a quota too, but only their rate limits say when to come back.
+    if status == 429 or (status == 413 and _seconds(retry_after)):
+        # Cinder says 413 to a full quota too, with a Retry-After of 0; only a rate limit names a time to come back.
         return BackendThrottled(text, retry_after=_seconds(retry_after), **details)
     if status == 503:
         if retry_after:

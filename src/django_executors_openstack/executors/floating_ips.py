@@ -33,12 +33,12 @@ class FloatingIPCreateExecutor(executors.CreateExecutor):
     """Take an address from the external network; with a port on the row, let it lead there and wait until it does."""
 
     @classmethod
-    def check_arguments(cls, floating_ip: FloatingIP, **kwargs: Any) -> None:
+    def check_arguments(cls, floating_ip: FloatingIP, /, **kwargs: Any) -> None:
         if not (floating_ip.external_network_id or floating_ip.tenant.external_network_id):
             raise PlanError(f"floating IP {floating_ip} needs external_network_id, on its row or on its tenant's")
 
     @classmethod
-    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, /, **kwargs: Any) -> Any:
         steps = [
             tasks.BackendMethodTask().si(
                 serialized_floating_ip, "create_floating_ip", state_transition="begin_creating"
@@ -59,7 +59,7 @@ class FloatingIPDeleteExecutor(executors.DeleteExecutor):
     """Give the address back."""
 
     @classmethod
-    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(
                 serialized_floating_ip, "delete_floating_ip", state_transition="begin_deleting"
@@ -74,17 +74,17 @@ class FloatingIPAttachExecutor(executors.ActionExecutor):
     action = "Attach"
 
     @classmethod
-    def get_action_details(cls, floating_ip: FloatingIP, **kwargs: Any) -> dict[str, Any]:
+    def get_action_details(cls, floating_ip: FloatingIP, /, **kwargs: Any) -> dict[str, Any]:
         return {"message": f"Attach to {kwargs.get('port') or floating_ip.port}"}
 
     @classmethod
-    def check_arguments(cls, floating_ip: FloatingIP, **kwargs: Any) -> None:
+    def check_arguments(cls, floating_ip: FloatingIP, /, **kwargs: Any) -> None:
         if kwargs.get("port") is None and floating_ip.port is None:
             raise PlanError(f"floating IP {floating_ip} needs port=..., the port to lead to")
 
     @classmethod
     def get_task_signature(
-        cls, floating_ip: FloatingIP, serialized_floating_ip: str, port: Port | None = None, **kwargs: Any
+        cls, floating_ip: FloatingIP, serialized_floating_ip: str, /, port: Port | None = None, **kwargs: Any
     ) -> Any:
         return chain(
             tasks.BackendMethodTask().si(
@@ -104,7 +104,7 @@ class FloatingIPDetachExecutor(executors.ActionExecutor):
     action = "Detach"
 
     @classmethod
-    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(
                 serialized_floating_ip, "detach_floating_ip_from_port", state_transition="begin_updating"
@@ -120,7 +120,7 @@ class FloatingIPPullExecutor(executors.ActionExecutor):
     action = "Pull"
 
     @classmethod
-    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, floating_ip: FloatingIP, serialized_floating_ip: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(
             serialized_floating_ip, "pull_floating_ip", state_transition="begin_updating"
         )

@@ -53,7 +53,7 @@ class InstanceCreateExecutor(executors.CreateExecutor):
 
     @classmethod
     def check_arguments(
-        cls, instance: Instance, ssh_key: KeyPair | None = None, flavor: Flavor | None = None, **kwargs: Any
+        cls, instance: Instance, /, ssh_key: KeyPair | None = None, flavor: Flavor | None = None, **kwargs: Any
     ) -> None:
         chosen = flavor or instance.flavor
         if chosen is None or not chosen.backend_id:
@@ -73,6 +73,7 @@ class InstanceCreateExecutor(executors.CreateExecutor):
         cls,
         instance: Instance,
         serialized_instance: str,
+        /,
         ssh_key: KeyPair | None = None,
         flavor: Flavor | None = None,
         server_group: ServerGroup | None = None,
@@ -206,6 +207,7 @@ class InstanceDeleteExecutor(executors.DeleteExecutor):
         cls,
         instance: Instance,
         serialized_instance: str,
+        /,
         delete_volumes: bool = True,
         release_floating_ips: bool = True,
         force: bool = False,
@@ -283,7 +285,7 @@ class InstanceStartExecutor(executors.ActionExecutor):
     action = "Start"
 
     @classmethod
-    def get_task_signature(cls, instance: Instance, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, instance: Instance, serialized_instance: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_instance, "start_instance", state_transition="begin_updating"),
             _wait_until(serialized_instance, "ACTIVE"),
@@ -296,7 +298,7 @@ class InstanceStopExecutor(executors.ActionExecutor):
     action = "Stop"
 
     @classmethod
-    def get_task_signature(cls, instance: Instance, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, instance: Instance, serialized_instance: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_instance, "stop_instance", state_transition="begin_updating"),
             _wait_until(serialized_instance, "SHUTOFF"),
@@ -309,7 +311,7 @@ class InstancePullExecutor(executors.ActionExecutor):
     action = "Pull"
 
     @classmethod
-    def get_task_signature(cls, instance: Instance, serialized_instance: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, instance: Instance, serialized_instance: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_instance, "pull_instance", state_transition="begin_updating"),
             tasks.BackendMethodTask().si(serialized_instance, "pull_instance_volumes"),

@@ -18,14 +18,14 @@ class PortCreateExecutor(executors.CreateExecutor):
     """Create a port on its network, with its security groups."""
 
     @classmethod
-    def check_arguments(cls, port: Port, **kwargs: Any) -> None:
+    def check_arguments(cls, port: Port, /, **kwargs: Any) -> None:
         if not port.network.backend_id:
             raise PlanError(f"port {port} is for the network {port.network}, which is not in the cloud")
         if port.subnet is not None and port.subnet.network_id != port.network_id:
             raise PlanError(f"port {port}: the subnet {port.subnet} is not in the network {port.network}")
 
     @classmethod
-    def get_task_signature(cls, port: Port, serialized_port: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, port: Port, serialized_port: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_port, "create_port", state_transition="begin_creating"),
             tasks.BackendMethodTask().si(serialized_port, "pull_port"),
@@ -36,7 +36,7 @@ class PortDeleteExecutor(executors.DeleteExecutor):
     """Delete a port."""
 
     @classmethod
-    def get_task_signature(cls, port: Port, serialized_port: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, port: Port, serialized_port: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_port, "delete_port", state_transition="begin_deleting"),
             tasks.PollBackendCheckTask().si(serialized_port, "is_port_deleted"),
@@ -49,5 +49,5 @@ class PortPullExecutor(executors.ActionExecutor):
     action = "Pull"
 
     @classmethod
-    def get_task_signature(cls, port: Port, serialized_port: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, port: Port, serialized_port: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(serialized_port, "pull_port", state_transition="begin_updating")

@@ -22,7 +22,7 @@ class SecurityGroupCreateExecutor(executors.CreateExecutor):
     """Create a security group with its rules."""
 
     @classmethod
-    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_group, "create_security_group", state_transition="begin_creating"),
             tasks.BackendMethodTask().si(serialized_group, "push_security_group_rules"),
@@ -35,7 +35,7 @@ class SecurityGroupPushRulesExecutor(executors.ActionExecutor):
     action = "Push rules"
 
     @classmethod
-    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(
             serialized_group, "push_security_group_rules", state_transition="begin_updating"
         )
@@ -47,7 +47,7 @@ class SecurityGroupPullExecutor(executors.ActionExecutor):
     action = "Pull"
 
     @classmethod
-    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(serialized_group, "pull_security_group", state_transition="begin_updating")
 
 
@@ -55,7 +55,7 @@ class SecurityGroupDeleteExecutor(executors.DeleteExecutor):
     """Delete a security group that no port uses any more."""
 
     @classmethod
-    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, security_group: SecurityGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(
             serialized_group, "delete_security_group", state_transition="begin_deleting"
         )

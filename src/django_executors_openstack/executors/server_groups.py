@@ -15,7 +15,7 @@ class ServerGroupCreateExecutor(executors.CreateExecutor):
     """Create a server group."""
 
     @classmethod
-    def get_task_signature(cls, server_group: ServerGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, server_group: ServerGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(serialized_group, "create_server_group", state_transition="begin_creating")
 
 
@@ -25,7 +25,7 @@ class ServerGroupPullExecutor(executors.ActionExecutor):
     action = "Pull"
 
     @classmethod
-    def get_task_signature(cls, server_group: ServerGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, server_group: ServerGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(serialized_group, "pull_server_group", state_transition="begin_updating")
 
 
@@ -33,5 +33,5 @@ class ServerGroupDeleteExecutor(executors.DeleteExecutor):
     """Delete a server group; its servers stay."""
 
     @classmethod
-    def get_task_signature(cls, server_group: ServerGroup, serialized_group: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, server_group: ServerGroup, serialized_group: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(serialized_group, "delete_server_group", state_transition="begin_deleting")

@@ -26,14 +26,14 @@ class VolumeCreateExecutor(executors.CreateExecutor):
     """Create a volume and wait until a server can use it."""
 
     @classmethod
-    def check_arguments(cls, volume: Volume, **kwargs: Any) -> None:
+    def check_arguments(cls, volume: Volume, /, **kwargs: Any) -> None:
         if volume.size < 1:
             raise PlanError(f"volume {volume} must have a size of at least 1 GiB")
         if volume.image is not None and not volume.image.backend_id:
             raise PlanError(f"volume {volume} is to be filled with {volume.image}, which is not in the cloud")
 
     @classmethod
-    def get_task_signature(cls, volume: Volume, serialized_volume: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, volume: Volume, serialized_volume: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.ThrottleProvisionTask().si(serialized_volume, "create_volume", state_transition="begin_creating"),
             tasks.PollRuntimeStateTask().si(
@@ -54,7 +54,7 @@ class VolumeDeleteExecutor(executors.DeleteExecutor):
 
     @classmethod
     def get_task_signature(
-        cls, volume: Volume, serialized_volume: str, after_server: bool = False, **kwargs: Any
+        cls, volume: Volume, serialized_volume: str, /, after_server: bool = False, **kwargs: Any
     ) -> Any:
         if not volume.backend_id:
             return tasks.StateTransitionTask().si(serialized_volume, state_transition="begin_deleting")
@@ -84,18 +84,18 @@ class VolumeAttachExecutor(executors.ActionExecutor):
     action = "Attach"
 
     @classmethod
-    def get_action_details(cls, volume: Volume, **kwargs: Any) -> dict[str, Any]:
+    def get_action_details(cls, volume: Volume, /, **kwargs: Any) -> dict[str, Any]:
         target = kwargs.get("server") or volume.instance
         return {"message": f"Attach to {target}"} if target else {}
 
     @classmethod
-    def check_arguments(cls, volume: Volume, **kwargs: Any) -> None:
+    def check_arguments(cls, volume: Volume, /, **kwargs: Any) -> None:
         if kwargs.get("server") is None and volume.instance is None:
             raise PlanError(f"volume {volume} needs server=..., the instance to attach it to")
 
     @classmethod
     def get_task_signature(
-        cls, volume: Volume, serialized_volume: str, server: Instance | None = None, **kwargs: Any
+        cls, volume: Volume, serialized_volume: str, /, server: Instance | None = None, **kwargs: Any
     ) -> Any:
         target = server or volume.instance
         assert target is not None  # noqa: S101 - see check_arguments
@@ -119,11 +119,11 @@ class VolumeDetachExecutor(executors.ActionExecutor):
     action = "Detach"
 
     @classmethod
-    def get_action_details(cls, volume: Volume, **kwargs: Any) -> dict[str, Any]:
+    def get_action_details(cls, volume: Volume, /, **kwargs: Any) -> dict[str, Any]:
         return {"message": f"Detach from {volume.instance}"} if volume.instance else {}
 
     @classmethod
-    def get_task_signature(cls, volume: Volume, serialized_volume: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, volume: Volume, serialized_volume: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.BackendMethodTask().si(serialized_volume, "detach_volume", state_transition="begin_updating"),
             tasks.PollRuntimeStateTask().si(
@@ -144,5 +144,5 @@ class VolumePullExecutor(executors.ActionExecutor):
     action = "Pull"
 
     @classmethod
-    def get_task_signature(cls, volume: Volume, serialized_volume: str, **kwargs: Any) -> Any:
+    def get_task_signature(cls, volume: Volume, serialized_volume: str, /, **kwargs: Any) -> Any:
         return tasks.BackendMethodTask().si(serialized_volume, "pull_volume", state_transition="begin_updating")

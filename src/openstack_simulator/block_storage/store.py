@@ -41,8 +41,10 @@ class BlockStorage:
         return used
 
     def check_quota(self, project_id: str, name: str, gigabytes: int) -> None:
-        """Raises:
-        OverLimit: The project may have no more volumes or snapshots, or not so many gigabytes.
+        """Make sure that a project may have more.
+
+        Raises:
+            OverLimit: The project may have no more volumes or snapshots, or not so many gigabytes.
         """
         used, limits = self.usage(project_id), self.quotas.of(project_id)
         if name and not self.quotas.allows(project_id, name, used[name]):

@@ -1,4 +1,4 @@
-"""Nova's calls on what servers are made with: flavors, key pairs, groups; quotas, limits, zones, hosts."""
+"""Nova's calls on what servers are made with (key pairs, groups) and on quotas, limits, zones and hosts."""
 
 import uuid
 import zlib
@@ -7,120 +7,16 @@ from typing import Any
 import falcon
 
 from openstack_simulator.clock import in_microseconds
-from openstack_simulator.compute import bodies
-from openstack_simulator.compute.servers import HOST, ZONE, Flavor, KeyPair, ServerGroup
+from openstack_simulator.compute.flavor_views import Flavors
+from openstack_simulator.compute.servers import HOST, ZONE, KeyPair, ServerGroup
 from openstack_simulator.compute.store import Compute, fingerprint, made_up_keys
 from openstack_simulator.errors import BadRequest, Conflict, Forbidden, NotFound
-from openstack_simulator.paging import Query, page
+from openstack_simulator.paging import Query, next_link, page
 from openstack_simulator.records import new_id
 from openstack_simulator.web import App, body, caller_of, must_be_admin, required, version_of
 
 Body = dict[str, Any]
 POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity")
-
-
-class Flavors:
-    """``/flavors``."""
-
-    def __init__(self, store: Compute) -> None:
-        self.store = store
-
-    @staticmethod
-    def render(req: falcon.Request, flavor: Flavor) -> Body:
-        """A flavor's body."""
-        shown: Body = {
-            "id": flavor.id,
-            "name": flavor.name,
-            "vcpus": flavor.vcpus,
-            "ram": flavor.ram,
-            "disk": flavor.disk,
-            "swap": flavor.swap if version_of(req) >= (2, 75) else flavor.swap or "",
-            "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral,
-            "OS-FLV-DISABLED:disabled": False,
-            "os-flavor-access:is_public": flavor.is_public,
-            "rxtx_factor": 1.0,
-            "links": bodies.links(req, "flavors", flavor.id),
-        }
-        if version_of(req) >= (2, 55):
-            shown["description"] = flavor.description
-        if version_of(req) >= (2, 61):
-            shown["extra_specs"] = flavor.extra_specs
-        return shown
-
-    def _chosen(self, req: falcon.Request) -> tuple[list[Flavor], str | None]:
-        query = Query.of(req)
-        least_disk, least_ram = query.number("minDisk") or 0, query.number("minRam") or 0
-        flavors = [
-            one
-            for one in sorted(self.store.flavors, key=lambda one: (one.ram, one.disk, one.id))
-            if one.disk >= least_disk and one.ram >= least_ram and (one.is_public or caller_of(req).is_admin)
-        ]
-        shown, marker = page(flavors, query, key=lambda one: one.id)
-        return list(shown), marker
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List flavors by name and id."""
-        flavors, marker = self._chosen(req)
-        brief = [{"id": one.id, "name": one.name, "links": bodies.links(req, "flavors", one.id)} for one in flavors]
-        resp.media = {"flavors": brief} | _next(req, "flavors", marker)
-
-    def on_get_detail(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List flavors in full."""
-        flavors, marker = self._chosen(req)
-        resp.media = {"flavors": [self.render(req, one) for one in flavors]} | _next(req, "flavors", marker)
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Make a flavor; admins only."""
-        must_be_admin(req, "os_compute_api:os-flavor-manage:create")
-        values = body(req, "flavor")
-        flavor_id = str(values.get("flavorid") or values.get("id") or "auto")
-        flavor_id = new_id() if flavor_id == "auto" else flavor_id
-        name = str(required(values, "name"))
-        if flavor_id in self.store.flavors or self.store.flavors.named(name):
-            raise Conflict(f"Flavor with name {name} already exists.")
-        flavor = self.store.flavors.add(
-            Flavor(
-                id=flavor_id,
-                name=name,
-                vcpus=int(required(values, "vcpus")),
-                ram=int(required(values, "ram")),
-                disk=int(values.get("disk") or 0),
-                swap=int(values.get("swap") or 0),
-                ephemeral=int(values.get("OS-FLV-EXT-DATA:ephemeral") or 0),
-                is_public=values.get("os-flavor-access:is_public", True),
-                description=values.get("description"),
-            )
-        )
-        resp.media = {"flavor": self.render(req, flavor)}
-
-    def on_get_one(self, req: falcon.Request, resp: falcon.Response, flavor_id: str) -> None:
-        """Show a flavor."""
-        resp.media = {"flavor": self.render(req, self.store.flavors.get(caller_of(req), flavor_id))}
-
-    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, flavor_id: str) -> None:
-        """Delete a flavor; admins only. Servers keep theirs."""
-        must_be_admin(req, "os_compute_api:os-flavor-manage:delete")
-        self.store.flavors.get(caller_of(req), flavor_id)
-        self.store.flavors.remove(flavor_id)
-        resp.status = 202
-
-    def on_get_specs(self, req: falcon.Request, resp: falcon.Response, flavor_id: str) -> None:
-        """Show a flavor's extra specs."""
-        resp.media = {"extra_specs": self.store.flavors.get(caller_of(req), flavor_id).extra_specs}
-
-    def on_post_specs(self, req: falcon.Request, resp: falcon.Response, flavor_id: str) -> None:
-        """Add extra specs; admins only."""
-        must_be_admin(req, "os_compute_api:os-flavor-extra-specs:create")
-        flavor = self.store.flavors.get(caller_of(req), flavor_id)
-        flavor.extra_specs |= {str(key): str(value) for key, value in body(req, "extra_specs").items()}
-        resp.media = {"extra_specs": flavor.extra_specs}
-
-
-def _next(req: falcon.Request, kind: str, marker: str | None) -> Body:
-    if not marker:
-        return {}
-    link = f"{req.prefix}{req.path}?{Query.of(req).with_marker(marker)}"
-    return {f"{kind}_links": [{"rel": "next", "href": link}]}
 
 
 class KeyPairs:
@@ -153,9 +49,8 @@ class KeyPairs:
         user_id = self._user(req)
         mine = sorted((one for one in self.store.keypairs.values() if one.user_id == user_id), key=lambda one: one.name)
         shown, marker = page(mine, Query.of(req), key=lambda one: one.name)
-        resp.media = {"keypairs": [{"keypair": self.render(req, one)} for one in shown]} | _next(
-            req, "keypairs", marker
-        )
+        entries = [{"keypair": self.render(req, one)} for one in shown]
+        resp.media = {"keypairs": entries} | next_link(req, "keypairs", marker)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take a public key, or make a pair when none is sent (until 2.91)."""

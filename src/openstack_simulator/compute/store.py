@@ -64,8 +64,10 @@ class Compute:
         return used
 
     def check_quota(self, project_id: str, wanted: dict[str, int]) -> None:
-        """Raises:
-        Forbidden: What is wanted is more than the project may have.
+        """Make sure that a project may have more.
+
+        Raises:
+            Forbidden: What is wanted is more than the project may have.
         """
         used, limits = self.usage(project_id), self.quotas.of(project_id)
         over = [name for name, more in wanted.items() if not self.quotas.allows(project_id, name, used[name], more)]

@@ -1,4 +1,4 @@
-"""Nova's calls on servers and what belongs to them, and the routes of the whole service."""
+"""Nova's calls on servers, and the routes of the whole service."""
 
 import re
 from typing import Any
@@ -7,31 +7,14 @@ import falcon
 
 from openstack_simulator import clock
 from openstack_simulator.cloud import Cloud
-from openstack_simulator.compute import actions, bodies, building, devices, settings_views
-from openstack_simulator.compute.servers import Disk, InstanceAction, Server
-from openstack_simulator.compute.store import Compute
-from openstack_simulator.errors import BadRequest, Forbidden, NotFound
-from openstack_simulator.network.records import Port
-from openstack_simulator.paging import Query, page, sort
+from openstack_simulator.compute import actions, bodies, building, settings_views
+from openstack_simulator.compute.base import Body, ServerView
+from openstack_simulator.compute.device_views import Interfaces, VolumeAttachments
+from openstack_simulator.compute.metadata_views import InstanceActions, Metadata, Tags
+from openstack_simulator.compute.servers import Server
+from openstack_simulator.errors import BadRequest, Forbidden
+from openstack_simulator.paging import Query, next_link, page, sort
 from openstack_simulator.web import App, body, caller_of, document, request_id_of, version_of
-
-Body = dict[str, Any]
-METADATA_LIMIT = 255
-
-
-class ServerView:
-    """Shared by the views below: they work on one store and look servers up alike."""
-
-    def __init__(self, store: Compute) -> None:
-        self.store = store
-
-    def find(self, req: falcon.Request, server_id: str) -> Server:
-        """A server that the caller sees.
-
-        Raises:
-            NotFound: There is none with this id.
-        """
-        return self.store.servers.get(caller_of(req), server_id)
 
 
 class Servers(ServerView):
@@ -77,22 +60,15 @@ class Servers(ServerView):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List servers by name and id."""
         servers, marker = self._chosen(req)
-        resp.media = self._with_next(req, [bodies.brief(req, one) for one in servers], marker)
+        resp.media = {"servers": [bodies.brief(req, one) for one in servers]} | next_link(req, "servers", marker)
 
     def on_get_detail(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List servers in full."""
         servers, marker = self._chosen(req)
-        resp.media = self._with_next(req, [bodies.full(self.store, req, one) for one in servers], marker)
+        shown = [bodies.full(self.store, req, one) for one in servers]
+        resp.media = {"servers": shown} | next_link(req, "servers", marker)
         for server in servers:
             self.store.lifecycle.observed(server.id)
-
-    @staticmethod
-    def _with_next(req: falcon.Request, servers: list[Body], marker: str | None) -> Body:
-        shown: Body = {"servers": servers}
-        if marker:
-            link = f"{req.prefix}{req.path}?{Query.of(req).with_marker(marker)}"
-            shown["servers_links"] = [{"rel": "next", "href": link}]
-        return shown
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Start making one server, or several at once with ``min_count``."""
@@ -215,213 +191,6 @@ def _tags_fit(tags: list[str], query: Query) -> bool:
 
 def _asked_groups(values: Body) -> list[str]:
     return [str(one.get("name")) for one in values.get("security_groups") or [{"name": "default"}]]
-
-
-class VolumeAttachments(ServerView):
-    """``/servers/{}/os-volume_attachments``."""
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """List a server's volumes."""
-        server = self.find(req, server_id)
-        shown, _ = page(server.disks, Query.of(req), key=lambda one: one.volume_id)
-        resp.media = {"volumeAttachments": [bodies.volume_attachment(server, one, version_of(req)) for one in shown]}
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Start attaching a volume."""
-        server = self.find(req, server_id)
-        disk = devices.attach_volume(self.store, caller_of(req), server, body(req, "volumeAttachment"))
-        self.store.note(server, caller_of(req), "attach_volume", request_id_of(req))
-        resp.media = {"volumeAttachment": bodies.volume_attachment(server, disk, version_of(req))}
-
-    def on_get_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, volume_id: str) -> None:
-        """Show a volume's attachment."""
-        server = self.find(req, server_id)
-        resp.media = {
-            "volumeAttachment": bodies.volume_attachment(server, self._disk(server, volume_id), version_of(req))
-        }
-
-    def on_put_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, volume_id: str) -> None:
-        """Change whether the volume is deleted with the server."""
-        values = body(req, "volumeAttachment")
-        disk = self._disk(self.find(req, server_id), volume_id)
-        disk.delete_on_termination = bool(values.get("delete_on_termination", disk.delete_on_termination))
-        resp.status = 202
-
-    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, volume_id: str) -> None:
-        """Start detaching a volume."""
-        server = self.find(req, server_id)
-        devices.detach_volume(self.store, server, volume_id)
-        self.store.note(server, caller_of(req), "detach_volume", request_id_of(req))
-        resp.status = 202
-
-    @staticmethod
-    def _disk(server: Server, volume_id: str) -> Disk:
-        disk = server.disk_of(volume_id)
-        if disk is None:
-            raise NotFound(f"Instance {server.id} is not attached to volume {volume_id}")
-        return disk
-
-
-class Interfaces(ServerView):
-    """``/servers/{}/os-interface``."""
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """List a server's ports."""
-        found = self.store.network.ports_of(self.find(req, server_id).id)
-        resp.media = {"interfaceAttachments": [bodies.interface(port, version_of(req)) for port in found]}
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Plug a port in."""
-        server = self.find(req, server_id)
-        sent = document(req).get("interfaceAttachment")
-        port = devices.attach_interface(self.store, caller_of(req), server, sent or {})
-        self.store.note(server, caller_of(req), "attach_interface", request_id_of(req))
-        resp.media = {"interfaceAttachment": bodies.interface(port, version_of(req))}
-
-    def on_get_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, port_id: str) -> None:
-        """Show a port."""
-        resp.media = {
-            "interfaceAttachment": bodies.interface(self._port(self.find(req, server_id), port_id), version_of(req))
-        }
-
-    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, port_id: str) -> None:
-        """Start unplugging a port."""
-        server = self.find(req, server_id)
-        devices.detach_interface(self.store, server, port_id)
-        self.store.note(server, caller_of(req), "detach_interface", request_id_of(req))
-        resp.status = 202
-
-    def _port(self, server: Server, port_id: str) -> Port:
-        port = self.store.network.ports.find(port_id)
-        if port is None or port.device_id != server.id:
-            raise NotFound(f"Instance {server.id} does not have port {port_id} attached")
-        return port
-
-
-class Metadata(ServerView):
-    """``/servers/{}/metadata``."""
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Show all."""
-        resp.media = {"metadata": self.find(req, server_id).metadata}
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Add some."""
-        server = self.find(req, server_id)
-        server.metadata = server.metadata | _metadata(body(req, "metadata"))
-        self.store.touch(server)
-        resp.media = {"metadata": server.metadata}
-
-    def on_put(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Replace all."""
-        server = self.find(req, server_id)
-        server.metadata = _metadata(body(req, "metadata"))
-        self.store.touch(server)
-        resp.media = {"metadata": server.metadata}
-
-    def on_get_key(self, req: falcon.Request, resp: falcon.Response, server_id: str, key: str) -> None:
-        """Show one."""
-        server = self.find(req, server_id)
-        if key not in server.metadata:
-            raise NotFound("Metadata item was not found")
-        resp.media = {"meta": {key: server.metadata[key]}}
-
-    def on_put_key(self, req: falcon.Request, resp: falcon.Response, server_id: str, key: str) -> None:
-        """Set one."""
-        server, values = self.find(req, server_id), _metadata(body(req, "meta"))
-        if list(values) != [key]:
-            raise BadRequest("Request body and URI mismatch")
-        server.metadata = server.metadata | values
-        resp.media = {"meta": values}
-
-    def on_delete_key(self, req: falcon.Request, resp: falcon.Response, server_id: str, key: str) -> None:
-        """Take one away."""
-        server = self.find(req, server_id)
-        if key not in server.metadata:
-            raise NotFound("Metadata item was not found")
-        server.metadata = {name: value for name, value in server.metadata.items() if name != key}
-        resp.status = 204
-
-
-def _metadata(values: Body) -> dict[str, str]:
-    for key, value in values.items():
-        if not isinstance(value, str) or len(value) > METADATA_LIMIT or not 1 <= len(key) <= METADATA_LIMIT:
-            raise BadRequest(f"Invalid input for field/attribute {key}. Value: {value}.")
-    return dict(values)
-
-
-class Tags(ServerView):
-    """``/servers/{}/tags``."""
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """List tags."""
-        resp.media = {"tags": self.find(req, server_id).tags}
-
-    def on_put(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Replace all tags."""
-        server = self.find(req, server_id)
-        server.tags = building.check_tags(document(req).get("tags"))
-        resp.media = {"tags": server.tags}
-
-    def on_delete(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """Take all tags off."""
-        self.find(req, server_id).tags = []
-        resp.status = 204
-
-    def on_get_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, tag: str) -> None:
-        """Check for a tag."""
-        if tag not in self.find(req, server_id).tags:
-            raise NotFound(f"Server {server_id} has no tag '{tag}'")
-        resp.status = 204
-
-    def on_put_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, tag: str) -> None:
-        """Put a tag on."""
-        server = self.find(req, server_id)
-        if tag in server.tags:
-            resp.status = 204
-            return
-        server.tags = building.check_tags([*server.tags, tag])
-        resp.status = 201
-
-    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, tag: str) -> None:
-        """Take a tag off."""
-        server = self.find(req, server_id)
-        if tag not in server.tags:
-            raise NotFound(f"Server {server_id} has no tag '{tag}'")
-        server.tags = [one for one in server.tags if one != tag]
-        resp.status = 204
-
-
-class InstanceActions(ServerView):
-    """``/servers/{}/os-instance-actions``."""
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, server_id: str) -> None:
-        """List what was done to a server, the latest first."""
-        server = self.find(req, server_id)
-        resp.media = {"instanceActions": [self._render(server, one) for one in reversed(server.log)]}
-
-    def on_get_one(self, req: falcon.Request, resp: falcon.Response, server_id: str, request_id: str) -> None:
-        """Show one thing that was done."""
-        server = self.find(req, server_id)
-        for one in server.log:
-            if one.request_id == request_id:
-                resp.media = {"instanceAction": self._render(server, one) | {"events": []}}
-                return
-        raise NotFound(f"Action for request_id {request_id} on instance {server_id} not found")
-
-    @staticmethod
-    def _render(server: Server, entry: InstanceAction) -> Body:
-        started = clock.in_microseconds(entry.started_at)
-        return {
-            "action": entry.action,
-            "instance_uuid": server.id,
-            "request_id": entry.request_id,
-            "user_id": entry.user_id,
-            "project_id": entry.project_id,
-            "start_time": started,
-            "updated_at": started,
-            "message": None,
-        }
 
 
 def add_routes(app: App, cloud: Cloud) -> None:

@@ -75,8 +75,10 @@ class Networking:
         return len(collections[resource].of_project(project_id)) if resource in collections else 0
 
     def check_quota(self, project_id: str, resource: str, wanted: int = 1) -> None:
-        """Raises:
-        Conflict: ``wanted`` more are more than the project may have.
+        """Make sure that a project may have more.
+
+        Raises:
+            Conflict: ``wanted`` more are more than the project may have.
         """
         if not self.quotas.allows(project_id, resource, self.used(project_id, resource), wanted):
             raise Conflict(f"Quota exceeded for resources: ['{resource}'].", kind="OverQuota")

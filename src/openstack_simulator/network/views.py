@@ -12,7 +12,7 @@ from openstack_simulator.network.extensions import EXTENSIONS
 from openstack_simulator.network.quota_views import add_quota_routes
 from openstack_simulator.network.records import Network, NetworkRecord, Router, Subnet
 from openstack_simulator.network.store import Networking
-from openstack_simulator.paging import Query, as_bool, page, sort
+from openstack_simulator.paging import Query, as_bool, next_link, page, sort
 from openstack_simulator.records import Caller, Collection
 from openstack_simulator.web import App, body, caller_of, document
 
@@ -105,10 +105,7 @@ class Resources(Generic[R]):
         shown, marker = page(ordered, query, key=lambda one: str(one["id"]), maximum=None)
         for one in shown:
             self.store.lifecycle.observed(one["id"])
-        resp.media = {self.plural: only_fields(shown, query)}
-        if marker:
-            link = f"{req.prefix}{req.path}?{query.with_marker(marker)}"
-            resp.media[f"{self.plural}_links"] = [{"rel": "next", "href": link}]
+        resp.media = {self.plural: only_fields(shown, query)} | next_link(req, self.plural, marker)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make one object, or several when the body has the plural."""

@@ -188,9 +188,11 @@ def test_snapshots_are_taken_restored_and_deleted(connection, boot_volume):
 def test_volumes_are_extended_retyped_and_renamed(connection, boot_volume):
     storage = connection.block_storage
     storage.extend_volume(boot_volume, 3)
-    assert storage.wait_for_status(boot_volume, "available", **QUICK).size == 3
+    extended = storage.wait_for_status(storage.get_volume(boot_volume.id), "available", **QUICK)
+    assert extended.size == 3
     storage.retype_volume(boot_volume, "fake-hdd")
-    assert storage.wait_for_status(boot_volume, "available", **QUICK).volume_type == "fake-hdd"
+    retyped = storage.wait_for_status(storage.get_volume(boot_volume.id), "available", **QUICK)
+    assert retyped.volume_type == "fake-hdd"
     storage.set_volume_bootable_status(boot_volume, False)
     storage.update_volume(boot_volume, name="renamed")
     found = storage.find_volume("renamed")
@@ -226,7 +228,7 @@ def test_a_lost_answer_is_an_error_to_the_client_and_one_volume_in_the_cloud(sim
     list(connection.block_storage.volumes())
     with pytest.raises(keystoneauth1.exceptions.ConnectFailure):
         connection.block_storage.create_volume(name="once", size=1, metadata={"key": "k-1"})
-    found = list(connection.block_storage.volumes(metadata=str({"key": "k-1"})))
+    found = list(connection.block_storage.volumes(properties=str({"key": "k-1"})))
     assert [one.name for one in found] == ["once"]
     # The SDK sends only the keys of a dictionary, and Cinder then finds nothing.
     assert list(connection.block_storage.volumes(metadata={"key": "k-1"})) == []

@@ -55,7 +55,8 @@ def simulator(simulator_server: Simulator, tmp_path: Path, settings: Any) -> Ite
 
 @pytest.fixture
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look every 20 ms instead of every two seconds."""
+    """Look every 20 ms instead of every two seconds, and try again after as little."""
+    monkeypatch.setattr(type(tasks.BackendMethodTask()), "retry_backoff", 0.02)
     for task in (tasks.PollRuntimeStateTask(), tasks.PollBackendCheckTask()):
         monkeypatch.setattr(type(task), "default_retry_delay", 0.02)
         monkeypatch.setattr(type(task), "longest_poll_interval", 0.05)

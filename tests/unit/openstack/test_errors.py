@@ -56,6 +56,7 @@ def answer(
         (404, "GET", {}, BackendNotFound),
         (404, "POST", {}, BackendNotFound),
         (413, "POST", {}, BackendRejected),
+        (413, "POST", {"retry-after": "0"}, BackendRejected),
         (413, "POST", {"retry-after": "3"}, BackendThrottled),
         (429, "POST", {}, BackendThrottled),
         (429, "GET", {"retry-after": "3"}, BackendThrottled),
