@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="kill the worker process when the cloud has made the server and the row does not know it yet",
     )
-    story.add_argument("--fail", action="store_true", help="let a quota be too small, raise it, and resume")
+    story.add_argument(
+        "--fail", action="store_true", help="let the quota of floating IPs be too small, raise it, and resume"
+    )
     options.add_argument("--keep", action="store_true", help="leave the cloud running until Ctrl-C, to look at it")
     options.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="give up after so long (default: %(default)g)"

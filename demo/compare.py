@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from openstack.connection import Connection
+
 from django_executors.models import Claim, Operation, Slot
 from django_executors.states import OPEN_OPERATION_STATES, ResourceState
 from django_executors_openstack.models import (
@@ -18,7 +20,6 @@ from django_executors_openstack.models import (
     Tenant,
     Volume,
 )
-from openstack.connection import Connection
 
 __all__ = ["WANTED", "Comparison", "Count", "compare", "count", "left_in_journal", "objects_of"]
 
@@ -89,7 +90,7 @@ def compare(instance: Instance, objects: Objects) -> list[Comparison]:
     server = instance.backend_id
 
     def attached(volume: Any) -> tuple[str, str]:
-        place = next(iter(volume.attachments or ()), {})
+        place: dict[str, str] = next(iter(volume.attachments or ()), {})
         return place.get("server_id", ""), place.get("device", "")
 
     sides: list[tuple[str, Any, tuple[Any, ...], Callable[[Any], tuple[Any, ...]]]] = [
@@ -97,9 +98,7 @@ def compare(instance: Instance, objects: Objects) -> list[Comparison]:
     ]
     for volume in instance.volumes.order_by("pk"):
         ours = (volume.runtime_state, volume.device, server)
-        sides.append(
-            ("volume", volume, ours, lambda found: (found.status, attached(found)[1], attached(found)[0]))
-        )
+        sides.append(("volume", volume, ours, lambda found: (found.status, attached(found)[1], attached(found)[0])))
     for port in instance.ports.order_by("pk"):
         addresses = ",".join(sorted(ip["ip_address"] for ip in port.fixed_ips))
         sides.append(
@@ -107,7 +106,11 @@ def compare(instance: Instance, objects: Objects) -> list[Comparison]:
                 "port",
                 port,
                 (port.runtime_state, addresses, server),
-                lambda found: (found.status, ",".join(sorted(ip["ip_address"] for ip in found.fixed_ips)), found.device_id),
+                lambda found: (
+                    found.status,
+                    ",".join(sorted(ip["ip_address"] for ip in found.fixed_ips)),
+                    found.device_id,
+                ),
             )
         )
     for address in FloatingIP.objects.filter(port__instance=instance):
@@ -165,8 +168,8 @@ def _compared(
     label = [] if state is None else [str(ResourceState(state).label)]
     return Comparison(
         title=kind if kind == "floating IP" else f"{kind} {row.name}",  # its name is its address
-        row=" · ".join(label + _words(ours, names)),
-        cloud=" · ".join(_words(theirs, names)),
+        row=" · ".join(filter(None, label + _words(ours, names))),
+        cloud=" · ".join(filter(None, _words(theirs, names))),
         agrees=state in (None, ResourceState.OK) and ours == theirs,
     )
 

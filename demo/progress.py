@@ -5,6 +5,7 @@ Everything here is plain queries on `Operation`, `Step` and `Attempt`: a page of
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.db.models import Model
 
 from django_executors import clock
@@ -35,7 +37,8 @@ class Line:
     title: str
     seconds: float | None = None
     note: str = ""
-    """Why it does not move, what it made, or what went wrong."""
+    """Who does it or why it does not move, what it made, or what went wrong."""
+    has_parts: bool = False
 
     @property
     def is_going_on(self) -> bool:
@@ -135,18 +138,30 @@ class _Reader:
 
     def step(self, operation: Operation, step: Step, depth: int) -> Line:
         note = ""
-        if step.kind == Step.Kind.TASK and operation.is_open and operation.position == step.position:
+        if step.kind == Step.Kind.PARALLEL:
+            ended = sum(not part.is_open for part in self.parts[step.pk])
+            note = f"{ended} of {len(step.plan or [])} have ended" if step.state == StepState.WAITING else ""
+        elif operation.is_open and operation.position == step.position and step.finished_at is None:
             note = self.why(operation)
-        elif step.state == StepState.FAILED and step.kind == Step.Kind.TASK:
+        elif step.state == StepState.FAILED:
             note = step.error
         elif step.state == StepState.SUCCEEDED and step.name.startswith("create_"):
             note = _external_id(operation.resource)
+        is_next = operation.state == OperationState.SCHEDULED and operation.position == step.position
         return Line(
-            f"step {step.pk}", depth, _word(step), _title(step), self.seconds(step.started_at, step.finished_at), note
+            f"step {step.pk}",
+            depth,
+            "queued" if is_next else _word(step),
+            _title(step),
+            self.seconds(step.started_at, step.finished_at),
+            note,
+            has_parts=step.kind == Step.Kind.PARALLEL,
         )
 
     def failed_attempts(self, step: Step, depth: int) -> Iterator[Line]:
         for attempt in self.attempts[step.pk]:
+            if attempt.outcome == "failed" and step.state == StepState.FAILED:
+                continue  # the step's own line says it
             took = self.seconds(attempt.started_at, attempt.finished_at)
             yield Line(
                 f"attempt {attempt.pk}", depth, attempt.outcome, f"attempt {attempt.number}", took, attempt.error
@@ -174,24 +189,25 @@ class _Reader:
             note = _external_id(part.resource) if part.state == OperationState.SUCCEEDED else part.error
         else:
             note = self.why(part)
+            if current and part.lease_owner and note.startswith("worker") and "silent" not in note:
+                note = f"{_title(current)}, {note}"
         state = _word(current) if part.is_open and current and current.state != StepState.PENDING else _end(part)
         if part.is_open and state in ("done", "pending"):
             state = "running" if part.lease_owner else "waiting"
-        yield Line(
-            f"step {step.pk}", depth, state, str(part), self.seconds(part.started_at, part.finished_at), note
-        )
+        yield Line(f"step {step.pk}", depth, state, str(part), self.seconds(part.started_at, part.finished_at), note)
         for own in self.steps[part.pk]:
             yield from self.failed_attempts(own, depth + 1)
 
     def why(self, operation: Operation) -> str:
-        """`Operation.why`, and before a lease ends, how long its holder has not been heard of."""
-        if operation.lease_owner and operation.due_at is not None:
-            left = (operation.due_at - self.look.now).total_seconds()
-            silent = settings.LEASE_SECONDS - left
-            if 0 < left and silent > 1.5 * settings.heartbeat_seconds:
-                worker = worker_name(operation.lease_owner)
-                return f"{worker} has been silent for {silent:.0f} s, its lease ends in {left:.0f} s"
-        return operation.why()
+        """`Operation.why`; while a worker holds the lease, which one, and since when it has not been heard of."""
+        left = (operation.due_at - self.look.now).total_seconds() if operation.due_at else 0.0
+        if not operation.lease_owner or left <= 0:
+            return operation.why()
+        worker = worker_name(operation.lease_owner)
+        silent = settings.LEASE_SECONDS - left
+        if silent > 1.5 * settings.heartbeat_seconds:
+            return f"{worker} has been silent for {silent:.0f} s, its lease ends in {left:.0f} s"
+        return worker
 
     def seconds(self, started: datetime | None, finished: datetime | None) -> float | None:
         return max(0.0, ((finished or self.look.now) - started).total_seconds()) if started else None
@@ -213,9 +229,13 @@ def _end(operation: Operation) -> str:
 def _title(step: Step) -> str:
     wanted = step.kwargs.get("success_state")
     if wanted is not None and step.args:
-        model = str(step.args[0]).partition(":")[0].rpartition(".")[2]
-        return f"wait until the {model} is {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
-    return step.name.replace("_", " ")
+        model = apps.get_model(str(step.args[0]).partition(":")[0])
+        return (
+            f"wait until the {model._meta.verbose_name} is {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
+        )
+    # The name of a backend method, of a transition, or of a task's class.
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", step.name.removesuffix("Task")).replace("_", " ")
+    return words if step.kind == Step.Kind.PARALLEL else words.lower()
 
 
 def _external_id(resource: Model | None) -> str:

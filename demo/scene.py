@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import openstack
 from django.conf import settings
+from openstack.connection import Connection
 
 from django_executors.states import ResourceState
 from django_executors_openstack.models import (
@@ -25,12 +27,19 @@ from django_executors_openstack.models import (
     Tenant,
     Volume,
 )
-import openstack
-from openstack.connection import Connection
 from openstack_simulator import Simulator
 
-__all__ = ["SERVER_SECONDS", "VOLUME_SECONDS", "Scene", "describe_instance", "pull_tenant", "simulated_cloud"]
+__all__ = [
+    "CLOUDS_YAML",
+    "SERVER_SECONDS",
+    "VOLUME_SECONDS",
+    "Scene",
+    "describe_instance",
+    "pull_tenant",
+    "simulated_cloud",
+]
 
+CLOUDS_YAML = Path(settings.DEMO_DIR) / "clouds.yaml"
 VOLUME_SECONDS, SERVER_SECONDS = 1.5, 4.0
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBt5dsBZV3c4vXQv2m7rZrbE0s6d3m0cYQmJ0lEx2xkP ann@laptop"
 
@@ -41,7 +50,6 @@ class Scene(NamedTuple):
     simulator: Simulator
     cloud_name: str
     """Name of the credentials in clouds.yaml; the plugin signs in with it."""
-    clouds_yaml: Path
     sdk: Connection
     """A connection of our own, to check the plugin's work with."""
 
@@ -51,12 +59,12 @@ def simulated_cloud(cloud_name: str) -> Iterator[Scene]:
     """Run a cloud on a free port in threads of this process, with two networks for the project."""
     simulator = Simulator(volume_seconds=VOLUME_SECONDS, server_seconds=SERVER_SECONDS, latency=0.01)
     with simulator:
-        clouds_yaml = simulator.write_clouds_yaml(Path(settings.DEMO_DIR) / "clouds.yaml", cloud_name)
+        simulator.write_clouds_yaml(CLOUDS_YAML, cloud_name)
         sdk = openstack.connect(**simulator.connection_kwargs())
         backstage = sdk.network.create_network(name="backstage")
         sdk.network.create_subnet(network_id=backstage.id, ip_version=4, cidr="10.30.0.0/24", name="backstage-subnet")
         try:
-            yield Scene(simulator, cloud_name, clouds_yaml, sdk)
+            yield Scene(simulator, cloud_name, sdk)
         finally:
             sdk.close()
 
@@ -96,14 +104,10 @@ def describe_instance(tenant: Tenant) -> Instance:
     Volume.objects.create(tenant=tenant, name="boot", size=20, image=image, bootable=True, instance=instance)
     Volume.objects.create(tenant=tenant, name="data-1", size=10, instance=instance)
     Volume.objects.create(tenant=tenant, name="data-2", size=50, instance=instance)
-    for name in ("private", "backstage"):
-        network = Network.objects.get(tenant=tenant, name=name)
+    for name, network_name in (("eth0", "private"), ("eth1", "backstage")):
+        network = Network.objects.get(tenant=tenant, name=network_name)
         port = Port.objects.create(
-            tenant=tenant,
-            name=f"web-1-{name}",
-            network=network,
-            subnet=network.subnets.get(),
-            instance=instance,
+            tenant=tenant, name=name, network=network, subnet=network.subnets.get(), instance=instance
         )
         port.security_groups.add(firewall)
     FloatingIP.objects.create(

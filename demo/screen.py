@@ -33,6 +33,7 @@ LOOKS = {
 """Glyph and colour of each state; the word always stands beside them."""
 
 MOST_SILENT_SECONDS = 4.0
+LONG_SECONDS = 0.7
 WIDTH_OF_FILES = 120
 
 
@@ -52,15 +53,26 @@ class Screen:
 
     def fact(self, name: str, text: str) -> None:
         """Say one thing about the set-up."""
+        self._printed_at = time.monotonic()
         self.console.print(Text.assemble((f"{name:<9}", "bold"), text), soft_wrap=not self.console.is_terminal)
 
     def event(self, text: str, style: str = "bold") -> None:
         """Say that something happened; above the tree when there is one."""
         self._line(Text(text, style))
 
+    def gap(self) -> None:
+        """Leave a line empty."""
+        self.console.print()
+
     def table(self, table: RenderableType) -> None:
-        """Print a table."""
-        self.console.print(table)
+        """Print a table below an empty line."""
+        if self.console.is_terminal:
+            self.console.print("", table, sep="\n")
+            return
+        with self.console.capture() as printed:
+            self.console.print(table)
+        for line in ("", *printed.get().splitlines()):
+            self.console.print(Text(line.rstrip()))  # a file needs no spaces at the end of its lines
 
     # -- an operation on its way --------------------------------------------------------------------------------------
 
@@ -99,13 +111,14 @@ class Screen:
         for line in look.lines:
             if line.state in ("pending", "queued"):
                 continue
-            # Whether it is running or waiting changes all the time; that it has begun, and how it ended, is news.
-            news = "begun" if line.is_going_on else line.state
-            if self._shown.get(line.key) != news:
+            # Whether it is running or waiting changes all the time; how it ended, and that it takes a while, is news.
+            takes_long = line.has_parts or (line.seconds or 0.0) >= LONG_SECONDS
+            news = line.state if not line.is_going_on else "begun" if takes_long else ""
+            if news and self._shown.get(line.key) != news:
                 self._shown[line.key] = news
                 self._line(_in_one_line(line))
         if time.monotonic() - self._printed_at >= MOST_SILENT_SECONDS:
-            self._line(Text(f"… {look.reason}"))
+            self._line(Text(f"… {_shorten(look.reason, WIDTH_OF_FILES)}"))
 
     def _line(self, text: Text) -> None:
         self._printed_at = time.monotonic()
@@ -113,6 +126,11 @@ class Screen:
             self.console.print(text)
         else:
             self.console.print(Text(f"{datetime.now(UTC):%H:%M:%S}Z ") + text, soft_wrap=True)
+
+
+def _shorten(text: str, width: int) -> str:
+    """Cut a text to a width."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _headline(look: Look) -> Text:
@@ -133,7 +151,7 @@ def _headline(look: Look) -> Text:
 def _tree(lines: list[Line]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, min_width=38)
-    table.add_column(no_wrap=True, min_width=8)
+    table.add_column(no_wrap=True, min_width=10)
     table.add_column(no_wrap=True, justify="right", min_width=7)
     table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
     for line in lines:
@@ -150,7 +168,7 @@ def _in_one_line(line: Line) -> Text:
     parts = [f"{'  ' * line.depth}{glyph} {line.title}: {line.state}"]
     if not line.is_going_on and line.seconds is not None:
         parts.append(_duration(line))
-    if line.note and line.state != "running":
+    if line.note:
         parts.append(line.note)
     return Text("  ".join(parts))
 

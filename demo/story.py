@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from kombu import Connection as BrokerConnection
+from openstack.exceptions import SDKException
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -21,17 +23,16 @@ from demo.celery import app
 from django_executors.conf import settings as executors_settings
 from django_executors.engine import actions
 from django_executors.models import Operation
-from django_executors.states import OperationState
+from django_executors.states import OperationState, ResourceState
 from django_executors.worker import embedded_worker
 from django_executors_openstack.executors import InstanceCreateExecutor
-from django_executors_openstack.models import Flavor, Image, Instance, Network
-from openstack.exceptions import SDKException
+from django_executors_openstack.models import Flavor, FloatingIP, Image, Instance, Network
 from openstack_simulator import SimulatorClient
 
 from .compare import Comparison, Count, compare, count, left_in_journal, objects_of
 from .processes import WorkerProcess, has_broker
 from .progress import Look, looks
-from .scene import SERVER_SECONDS, VOLUME_SECONDS, Scene, describe_instance, pull_tenant, simulated_cloud
+from .scene import CLOUDS_YAML, SERVER_SECONDS, VOLUME_SECONDS, Scene, describe_instance, pull_tenant, simulated_cloud
 from .screen import Screen
 
 __all__ = ["tell"]
@@ -40,6 +41,7 @@ __all__ = ["tell"]
 def tell(options: argparse.Namespace) -> int:
     """Tell the story; returns the exit code."""
     screen = Screen()
+    screen.fact("database", _database())
     try:
         call_command("migrate", verbosity=0)
     except OperationalError as error:
@@ -48,10 +50,10 @@ def tell(options: argparse.Namespace) -> int:
 
     # A name of its own: in a database that is kept, what an earlier demo left open must not reach this cloud.
     cloud_name = f"demo-{os.getpid()}"
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(CLOUDS_YAML)
     with ExitStack() as stack:
-        scene = stack.enter_context(simulated_cloud(cloud_name))
-        os.environ["OS_CLIENT_CONFIG_FILE"] = str(scene.clouds_yaml)
         workers = stack.enter_context(_workers(options))
+        scene = stack.enter_context(simulated_cloud(cloud_name))
         _introduce(screen, scene, workers)
 
         tenant = pull_tenant(cloud_name)
@@ -62,33 +64,35 @@ def tell(options: argparse.Namespace) -> int:
         )
         before = objects_of(scene.sdk)
         if options.fail:
-            _set_volume_quota(scene, 2)
+            _set_floating_ip_quota(scene, 0)
 
         with transaction.atomic():
             instance = describe_instance(tenant)
             operation = InstanceCreateExecutor.execute(instance, actor="demo")
-        screen.fact("executed", f"InstanceCreateExecutor.execute({instance}) → {operation.pk}\n")
+        screen.fact("executed", f"InstanceCreateExecutor.execute({instance}) → {operation.pk}")
+        screen.gap()
 
         accident = KilledWorker(screen, scene, instance, workers) if options.kill_worker else None
         succeeded = _watch(screen, operation, options.timeout, accident)
         if options.fail and not succeeded:
-            _explain_failure(screen, operation, instance)
-            _set_volume_quota(scene, 10)
-            screen.event("\nthe quota is 10 now; actions.resume(operation) goes on from the step that failed\n")
-            actions.resume(operation, actor="demo", reason="the quota was raised")
-            succeeded = _watch(screen, operation, options.timeout, None)
+            succeeded = _mend_and_resume(screen, scene, operation, instance, options.timeout)
 
         objects = objects_of(scene.sdk)
         comparisons, counts = compare(instance, objects), count(tenant, before, objects)
         screen.table(_comparison_table(comparisons))
         screen.table(_count_table(counts))
         problems = [f"{each.title}: row and cloud differ" for each in comparisons if not each.agrees]
-        problems += [f"{each.kind}: {each.wanted} wanted, {each.rows} rows, {each.cloud} in the cloud" for each in counts if not each.agrees]
+        problems += [
+            f"{each.kind}: {each.wanted} wanted, {each.rows} rows, {each.cloud} in the cloud"
+            for each in counts
+            if not each.agrees
+        ]
         problems += left_in_journal(operation)
         if not succeeded:
             problems.insert(0, f"the operation did not succeed: {Operation.objects.get(pk=operation.pk).why()}")
         if accident is not None and not accident.happened:
             problems.append("the worker was not killed in time: nothing was shown")
+        screen.gap()
         _conclude(screen, problems, accident)
         if options.keep:
             _keep(screen, scene)
@@ -119,14 +123,16 @@ class KilledWorker:
     Without a journal nobody would ever know of this server: the row has no id, and doing it again makes a second one.
     """
 
-    ANSWER_SECONDS = 3.0
+    ANSWER_SECONDS = 5.0
+    PAUSE_SECONDS = 1.0
+    """So long one sees that the step is running, before its worker dies."""
 
     def __init__(self, screen: Screen, scene: Scene, instance: Instance, workers: list[WorkerProcess]) -> None:
         self.screen = screen
         self.instance = instance
         self.workers = workers
         self.happened = False
-        self.server = ""
+        self.server, self.seen_at = "", 0.0
         self.cloud = SimulatorClient(scene.simulator.url)
         self.cloud.add_fault(
             service="compute", method="POST", path="/servers$", count=1, answer_delay=self.ANSWER_SECONDS
@@ -139,9 +145,12 @@ class KilledWorker:
         servers = self.cloud.objects("servers")["servers"]
         if not servers:
             return
+        if not self.server:
+            self.server, self.seen_at = servers[0]["id"], time.monotonic()
+        if time.monotonic() - self.seen_at < self.PAUSE_SECONDS:
+            return
         worker = self.workers[-1]
         worker.kill()
-        self.server = servers[0]["id"]
         self.instance.refresh_from_db()
         if self.instance.backend_id:
             raise RuntimeError("the worker was faster than the kill: its row has the server's id already")
@@ -177,29 +186,44 @@ def _watch(screen: Screen, operation: Operation, timeout: float, accident: Kille
     return bool(last.operation.state == OperationState.SUCCEEDED)
 
 
-def _explain_failure(screen: Screen, operation: Operation, instance: Instance) -> None:
-    screen.event(f"\n{operation}: {Operation.objects.get(pk=operation.pk).why()}", "red")
+def _mend_and_resume(screen: Screen, scene: Scene, operation: Operation, instance: Instance, timeout: float) -> bool:
+    """Say why the operation failed, remove the reason, and go on from the step that failed."""
+    operation.refresh_from_db()
+    if operation.state != OperationState.FAILED:
+        return False
     instance.refresh_from_db()
-    states = [f"{row} is {row.state}" for row in (instance, *instance.volumes.order_by("pk"))]
+    rows = (
+        instance,
+        *instance.volumes.all(),
+        *instance.ports.all(),
+        *FloatingIP.objects.filter(port__instance=instance),
+    )
+    states = [f"{row._meta.verbose_name} {row} is {ResourceState(row.state).label}" for row in rows]
+    screen.gap()
+    screen.event(operation.why(), "red")
     screen.event(f"the rows tell it too: {', '.join(states)}")
+    _set_floating_ip_quota(scene, 10)
+    actions.resume(operation, actor="demo", reason="the quota was raised")
+    screen.event("the quota is 10 now: actions.resume(operation) goes on from the step that failed, with what is there")
+    screen.gap()
+    return _watch(screen, operation, timeout, None)
 
 
-def _set_volume_quota(scene: Scene, volumes: int) -> None:
+def _set_floating_ip_quota(scene: Scene, most: int) -> None:
     with openstack.connect(**scene.simulator.connection_kwargs("admin")) as admin:
-        admin.block_storage.update_quota_set(scene.sdk.current_project_id, volumes=volumes)
+        admin.network.update_quota(str(scene.sdk.current_project_id), floating_ips=most)
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
 def _introduce(screen: Screen, scene: Scene, workers: list[WorkerProcess]) -> None:
-    name = connection.settings_dict["NAME"]
-    database = os.path.relpath(name) if connection.vendor == "sqlite" else name
-    screen.fact("database", f"{connection.vendor} {database}, broker {_broker()}")
     if workers:
         kind = "celery -A demo worker, " if has_broker() else ""
         lease = executors_settings.LEASE_SECONDS
-        screen.fact("worker", f"{kind}process {workers[0].pid}, lease {lease:g} s, log {os.path.relpath(workers[0].log)}")
+        screen.fact(
+            "worker", f"{kind}process {workers[0].pid}, lease {lease:g} s, log {os.path.relpath(workers[0].log)}"
+        )
     else:
         screen.fact("worker", "threads of this process")
     screen.fact(
@@ -208,8 +232,16 @@ def _introduce(screen: Screen, scene: Scene, workers: list[WorkerProcess]) -> No
     )
 
 
+def _database() -> str:
+    name = connection.settings_dict["NAME"]
+    database = os.path.relpath(name) if connection.vendor == "sqlite" else name
+    return f"{connection.vendor} {database}, broker {_broker()}"
+
+
 def _broker() -> str:
-    return BrokerConnection(settings.CELERY_BROKER_URL).as_uri() if has_broker() else "in memory"  # without the password
+    return (
+        BrokerConnection(settings.CELERY_BROKER_URL).as_uri() if has_broker() else "in memory"
+    )  # without the password
 
 
 def _comparison_table(comparisons: list[Comparison]) -> Table:
@@ -230,7 +262,7 @@ def _count_table(counts: list[Count]) -> Table:
 
 
 def _table(*headings: str) -> Table:
-    table = Table(*headings, "", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(*headings, "", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.columns[-1].no_wrap = True
     return table
 
@@ -255,8 +287,9 @@ def _conclude(screen: Screen, problems: list[str], accident: KilledWorker | None
 
 def _keep(screen: Screen, scene: Scene) -> None:
     """Wait for Ctrl-C, so that somebody can look around."""
-    screen.event("\nthe cloud goes on until Ctrl-C; look at it, and at the rows:", "bold")
-    screen.event(f"  export OS_CLIENT_CONFIG_FILE={scene.clouds_yaml} OS_CLOUD={scene.cloud_name}", "")
+    screen.gap()
+    screen.event("the cloud goes on until Ctrl-C; look at it, and at the rows:", "bold")
+    screen.event(f"  export OS_CLIENT_CONFIG_FILE={CLOUDS_YAML} OS_CLOUD={scene.cloud_name}", "")
     screen.event("  openstack server list", "")
     screen.event("  .venv/bin/python -m demo.manage executors list", "")
     stop = threading.Event()

@@ -19,6 +19,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     django.setup()
 
+    # The backend brings the SDK along, which takes a second to load: better now than in the middle of the first step.
+    import django_executors_openstack.backend  # noqa: F401
     from demo.celery import app
     from django_executors.worker import embedded_worker
 

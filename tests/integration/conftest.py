@@ -8,26 +8,15 @@ from typing import Any
 import pytest
 
 from django_executors import clock, faults
+from tests.brokers import broker_at
 from tests.celeryapp import app
-
-
-def _reset_pools() -> None:
-    app.pool.force_close_all()
-    app._pool = None
-    app.amqp._producer_pool = None
 
 
 @pytest.fixture(autouse=True, scope="package")
 def _messages_stay_here(_celery_app: None) -> Iterator[None]:
     """Whatever broker the acceptance tests use, these publish to the memory broker, where they can be read at once."""
-    before = app.conf.broker_url
-    if not str(before).startswith("memory"):
-        app.conf.broker_url = "memory://"
-        _reset_pools()
-    yield
-    if not str(before).startswith("memory"):
-        app.conf.broker_url = before
-        _reset_pools()
+    with broker_at("memory://"):
+        yield
 
 
 @pytest.fixture(autouse=True)

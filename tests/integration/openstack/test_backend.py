@@ -625,3 +625,48 @@ def test_rules_in_the_cloud_become_those_of_the_rows(
     backend.pull_security_group(group)
     assert group.rules.count() == 3
     assert group.description == ""
+
+
+# -- whose credentials ------------------------------------------------------------------------------------------------------
+
+
+def test_credentials_of_the_cloud_act_in_the_tenants_project(
+    tenant: Tenant, make_volume: Callable[..., Volume], simulator: Simulator, attempt: Attempt
+) -> None:
+    tenant.cloud.cloud_name = "simulator-admin"
+    tenant.cloud.save()
+    volume = make_volume()
+    attempt(volume.get_backend().create_volume, volume)
+    assert simulator.cloud.volumes[volume.backend_id].project_id == tenant.backend_id
+
+
+def test_the_rest_of_what_can_be_said_about_volumes_and_groups(
+    tenant: Tenant, backend: OpenStackBackend, creations: Any, simulator: Simulator, attempt: Attempt, key_pair: KeyPair
+) -> None:
+    _, volume = creations["volume"]()
+    attempt(backend.create_volume, volume)
+    until(lambda: (backend.pull_volume(volume), volume.runtime_state == "available")[1])
+    for _ in range(2):
+        attempt(backend.extend_volume, volume, 3)
+        until(lambda: (backend.pull_volume(volume), volume.runtime_state == "available")[1])
+    assert (volume.size, simulator.cloud.volumes[volume.backend_id].size) == (3, 3)
+    volume.name = "renamed"
+    attempt(backend.update_volume, volume)
+    assert simulator.cloud.volumes[volume.backend_id].name == "renamed"
+
+    _, group = creations["server_group"]()
+    attempt(backend.create_server_group, group)
+    backend.pull_server_group(group)
+    backend.pull_server_groups()
+    assert list(ServerGroup.objects.values_list("name", "policy")) == [("apart", "anti-affinity")]
+
+    attempt(backend.import_key_pair, key_pair)
+    for _ in range(2):
+        attempt(backend.delete_key_pair, key_pair)
+
+    _, address = creations["floating_ip"]()
+    attempt(backend.create_floating_ip, address)
+    address.description = "for the shop"
+    attempt(backend.update_floating_ip, address)
+    backend.pull_floating_ip(address)
+    assert address.description == "for the shop"
