@@ -34,6 +34,7 @@ LOOKS = {
 
 MOST_SILENT_SECONDS = 4.0
 LONG_SECONDS = 0.7
+LONGEST_REASON = 150
 WIDTH_OF_FILES = 120
 
 
@@ -118,7 +119,7 @@ class Screen:
                 self._shown[line.key] = news
                 self._line(_in_one_line(line))
         if time.monotonic() - self._printed_at >= MOST_SILENT_SECONDS:
-            self._line(Text(f"… {_shorten(look.reason, WIDTH_OF_FILES)}"))
+            self._line(Text(f"… {_shorten(look.reason, LONGEST_REASON)}"))
 
     def _line(self, text: Text) -> None:
         self._printed_at = time.monotonic()

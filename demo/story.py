@@ -156,7 +156,7 @@ class KilledWorker:
             raise RuntimeError("the worker was faster than the kill: its row has the server's id already")
         self.happened = True
         self.screen.event(
-            f"worker {worker.pid} killed with SIGKILL: the cloud has made server {self.server[:8]}, our row has no id of it",
+            f"worker {worker.pid}{' and its pool' if has_broker() else ''} killed with SIGKILL: the cloud has made server {self.server[:8]}, our row has no id of it",
             "bold red",
         )
         self.workers.append(WorkerProcess())
