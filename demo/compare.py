@@ -209,8 +209,8 @@ def left_in_journal(operation: Operation) -> list[str]:
     """What an ended operation should not leave behind: open parts, held resources, held slots."""
     tree = Operation.objects.filter(root_id=operation.pk)
     found = {
-        "operations still open": tree.filter(state__in=OPEN_OPERATION_STATES).count(),
-        "resources still held": Claim.objects.filter(operation_id=operation.pk).count(),
-        "throttle slots still held": Slot.objects.filter(operation__root_id=operation.pk).count(),
+        "open operations": tree.filter(state__in=OPEN_OPERATION_STATES).count(),
+        "held resources": Claim.objects.filter(operation_id=operation.pk).count(),
+        "held throttle slots": Slot.objects.filter(operation__root_id=operation.pk).count(),
     }
-    return [f"{number} {what}" for what, number in found.items() if number]
+    return [f"the journal still has {what}: {number}" for what, number in found.items() if number]

@@ -8,14 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import openstack
 from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from kombu import Connection as BrokerConnection
-from openstack.exceptions import SDKException
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -41,8 +40,8 @@ __all__ = ["tell"]
 def tell(options: argparse.Namespace) -> int:
     """Tell the story; returns the exit code."""
     screen = Screen()
-    screen.fact("database", _database())
     try:
+        screen.fact("database", _database())
         call_command("migrate", verbosity=0)
     except OperationalError as error:
         screen.event(f"the database does not answer: {error}".strip(), "bold red")
@@ -73,27 +72,26 @@ def tell(options: argparse.Namespace) -> int:
         screen.gap()
 
         accident = KilledWorker(screen, scene, instance, workers) if options.kill_worker else None
-        succeeded = _watch(screen, operation, options.timeout, accident)
+        succeeded = _watch(screen, operation, options.timeout, workers, accident)
         if options.fail and not succeeded:
-            succeeded = _mend_and_resume(screen, scene, operation, instance, options.timeout)
+            succeeded = _mend_and_resume(screen, scene, operation, instance, options.timeout, workers)
 
         objects = objects_of(scene.sdk)
         comparisons, counts = compare(instance, objects), count(tenant, before, objects)
         screen.table(_comparison_table(comparisons))
         screen.table(_count_table(counts))
-        problems = [f"{each.title}: row and cloud differ" for each in comparisons if not each.agrees]
-        problems += [
-            f"{each.kind}: {each.wanted} wanted, {each.rows} rows, {each.cloud} in the cloud"
-            for each in counts
-            if not each.agrees
-        ]
-        problems += left_in_journal(operation)
-        if not succeeded:
-            problems.insert(0, f"the operation did not succeed: {Operation.objects.get(pk=operation.pk).why()}")
-        if accident is not None and not accident.happened:
-            problems.append("the worker was not killed in time: nothing was shown")
         screen.gap()
-        _conclude(screen, problems, accident)
+        problems = (
+            [] if succeeded else [f"the operation did not succeed: {Operation.objects.get(pk=operation.pk).why()}"]
+        )
+        problems += [f"row and cloud differ: {each.title}" for each in comparisons if not each.agrees]
+        problems += [f"number differs: {each.kind}" for each in counts if not each.agrees]
+        problems += left_in_journal(operation)
+        if accident is not None:
+            problems += accident.problems()
+        _conclude(screen, problems)
+        if accident is not None and not problems:
+            screen.event(f"  server {accident.server[:8]}, which the dead worker had asked for, was found and adopted")
         if options.keep:
             _keep(screen, scene)
     return 1 if problems else 0
@@ -155,35 +153,53 @@ class KilledWorker:
         if self.instance.backend_id:
             raise RuntimeError("the worker was faster than the kill: its row has the server's id already")
         self.happened = True
+        victim = f"worker {worker.pid}" + (" and its pool" if has_broker() else "")
         self.screen.event(
-            f"worker {worker.pid}{' and its pool' if has_broker() else ''} killed with SIGKILL: the cloud has made server {self.server[:8]}, our row has no id of it",
+            f"{victim} killed with SIGKILL: the cloud has made server {self.server[:8]}, our row has no id of it",
             "bold red",
         )
         self.workers.append(WorkerProcess())
         self.screen.event(f"worker {self.workers[-1].pid} started; the lease of the dead one has to end first")
 
+    def problems(self) -> list[str]:
+        """What speaks against the story that is being told."""
+        if not self.happened:
+            return ["the worker was not killed: the operation ended before"]
+        self.instance.refresh_from_db()
+        if self.instance.backend_id != self.server:
+            return [f"the row has server {self.instance.backend_id or 'none'}, not {self.server}"]
+        return []
+
 
 # -- watching ---------------------------------------------------------------------------------------------------------
 
 
-def _watch(screen: Screen, operation: Operation, timeout: float, accident: KilledWorker | None) -> bool:
+def _watch(
+    screen: Screen,
+    operation: Operation,
+    timeout: float,
+    workers: list[WorkerProcess],
+    accident: KilledWorker | None,
+) -> bool:
     """Show the operation until it has ended; returns whether it succeeded."""
     last: Look | None = None
-    late = ""
+    given_up = ""
     with screen.watching():
         try:
             for last in looks(operation, timeout):
                 screen.show(last)
                 if accident is not None:
                     accident.happen_when_due()
+                if workers and workers[-1].has_died:
+                    given_up = f"worker {workers[-1].pid} ended by itself: see {os.path.relpath(workers[-1].log)}"
+                    break
         except TimeoutError as error:
-            late = f"gave up {error}"
-    if last is None:
-        return False
-    screen.show_in_full(last)
-    if late:
-        screen.event(late, "bold red")
-    return bool(last.operation.state == OperationState.SUCCEEDED)
+            given_up = f"gave up {error}"
+    if last is not None:
+        screen.show_in_full(last)
+    if given_up:
+        screen.event(given_up, "bold red")
+    return last is not None and last.operation.state == OperationState.SUCCEEDED
 
 
 def _mend_and_resume(screen: Screen, scene: Scene, operation: Operation, instance: Instance, timeout: float) -> bool:
@@ -206,7 +222,7 @@ def _mend_and_resume(screen: Screen, scene: Scene, operation: Operation, instanc
     actions.resume(operation, actor="demo", reason="the quota was raised")
     screen.event("the quota is 10 now: actions.resume(operation) goes on from the step that failed, with what is there")
     screen.gap()
-    return _watch(screen, operation, timeout, None)
+    return _watch(screen, operation, timeout, workers, None)
 
 
 def _set_floating_ip_quota(scene: Scene, most: int) -> None:
@@ -235,7 +251,7 @@ def _introduce(screen: Screen, scene: Scene, workers: list[WorkerProcess]) -> No
 def _database() -> str:
     name = connection.settings_dict["NAME"]
     database = os.path.relpath(name) if connection.vendor == "sqlite" else name
-    return f"{connection.vendor} {database}, broker {_broker()}"
+    return f"{connection.display_name} {database}, broker {_broker()}"
 
 
 def _broker() -> str:
@@ -271,30 +287,24 @@ def _mark(agrees: bool) -> str:
     return "[green]✓ equal[/]" if agrees else "[red]✕ differs[/]"
 
 
-def _conclude(screen: Screen, problems: list[str], accident: KilledWorker | None) -> None:
+def _conclude(screen: Screen, problems: list[str]) -> None:
     for problem in problems:
         screen.event(f"✕ {problem}", "bold red")
     if problems:
-        logs = ", ".join(os.path.relpath(path) for path in sorted(settings.DEMO_DIR.glob("*.log")))
-        screen.event(f"more in {logs}")
-        return
-    screen.event("✓ every row equals the cloud, nothing is left over", "bold green")
-    if accident is not None:
-        screen.event(
-            f"  the server that the dead worker had asked for, {accident.server[:8]}, was found and adopted, not made again"
-        )
+        logs = (os.path.relpath(path) for path in sorted(settings.DEMO_DIR.glob("*.log")))
+        screen.event(f"more in {', '.join(logs)}")
+    else:
+        screen.event("✓ every row equals the cloud, nothing is left over", "bold green")
 
 
 def _keep(screen: Screen, scene: Scene) -> None:
     """Wait for Ctrl-C, so that somebody can look around."""
     screen.gap()
-    screen.event("the cloud goes on until Ctrl-C; look at it, and at the rows:", "bold")
+    screen.event("the cloud goes on until Ctrl-C; look at it, and at the rows:")
     screen.event(f"  export OS_CLIENT_CONFIG_FILE={CLOUDS_YAML} OS_CLOUD={scene.cloud_name}", "")
-    screen.event("  openstack server list", "")
+    screen.event("  .venv/bin/openstack server list", "")
     screen.event("  .venv/bin/python -m demo.manage executors list", "")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
+    with suppress(KeyboardInterrupt):
         stop.wait()
-    except (KeyboardInterrupt, SDKException):
-        stop.set()

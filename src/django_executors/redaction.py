@@ -25,6 +25,8 @@ def redact(text: str) -> str:
     text = _HEADERS.sub(r"\g<head>***", text)
     names = "|".join(re.escape(name) for name in settings.REDACT)
     if names:
-        pattern = rf"(?P<head>[\"']?(?<![\w-])[\w-]*?({names})[\"']?\s*[:=]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;)}}\]]+)"
+        pattern = (
+            rf"(?P<head>[\"']?(?<![\w-])[\w-]*?({names})[\"']?\s*[:=]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;)}}\]]+)"
+        )
         text = re.sub(pattern, r"\g<head>***", text, flags=re.IGNORECASE)
     return text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from django.apps import apps
 from django.db import connection
-from django_executors_openstack.executors.instances import InstanceCreateExecutor
 
 from django_executors.models import Claim, Operation, Slot
 from django_executors.states import ResourceState
 from django_executors_openstack.backend.session import forget_connections
+from django_executors_openstack.executors.instances import InstanceCreateExecutor
 from django_executors_openstack.models import (
     Cloud,
     Flavor,

@@ -26,7 +26,8 @@ def open_in_transaction(
     reference: str,
     label: str,
     exclusive: bool,
-    build: Callable[[], OperationPlan],
+    plan: OperationPlan,
+    pre_apply: Callable[[], None],
     state_before: Any = None,
     is_async: bool = True,
     countdown: float = 0.0,
@@ -36,10 +37,11 @@ def open_in_transaction(
     idempotency_key: str | None = None,
     trace_context: dict[str, Any] | None = None,
 ) -> Operation:
-    """Claim the resources, let ``build`` make the plan (and move the resource), and write the operation; all or nothing.
+    """Claim the resources, move the resource to its scheduled state, and write the operation; all or nothing.
 
     Args:
-        build: Called with the resource claimed, inside the transaction; whatever it raises leaves nothing behind.
+        pre_apply: Moves the resource. Called when all resources are held, inside the transaction; whatever it raises leaves
+            nothing behind.
 
     Returns:
         The operation. With the same idempotency key, the one that was opened first.
@@ -60,15 +62,13 @@ def open_in_transaction(
             opened_before = known()
             if opened_before is not None:
                 return opened_before
+            nested = nested_operations(plan["main"] + plan["success"])
+            references = {each["resource"] for each in nested if each["exclusive"]}
             if exclusive:
-                journal.claim_resources([reference], pk, from_root=step.root_id)
-            plan = build()
-            others = {
-                nested["resource"]
-                for nested in nested_operations(plan["main"] + plan["success"])
-                if nested["exclusive"]
-            }
-            journal.claim_resources(others - {reference}, pk, from_root=step.root_id)
+                references.add(reference)
+            # All in one go and in order: two operations that want the same resources cannot wait for each other.
+            journal.claim_resources(references, pk, from_root=step.root_id)
+            pre_apply()
             # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
             opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None
             operation = journal.open_operation(

@@ -57,7 +57,7 @@ class BaseExecutor:
 
     @classmethod
     def pre_apply(cls, instance: Any, /, **kwargs: Any) -> None:
-        """Move the resource to its scheduled state; in the transaction that opens the operation."""
+        """Move the resource to its scheduled state; in the transaction that opens the operation, after the plan was made."""
 
     @classmethod
     def get_task_signature(cls, instance: Any, serialized_instance: str, /, **kwargs: Any) -> Any:
@@ -124,16 +124,14 @@ class BaseExecutor:
             # Opened by a step that may run twice.
             idempotency_key = f"{step.idempotency_key}/{cls.name}/{reference}"[:255]
 
-        def build() -> OperationPlan:
-            cls.pre_apply(instance, **kwargs)
-            return cls.build_plan(instance, reference, **kwargs)
-
+        plan = cls.build_plan(instance, reference, **kwargs)
         try:
             operation = open_in_transaction(
                 reference=reference,
                 label=str(instance),
                 exclusive=cls.exclusive,
-                build=build,
+                plan=plan,
+                pre_apply=lambda: cls.pre_apply(instance, **kwargs),
                 state_before=before,
                 is_async=is_async,
                 countdown=float(countdown),
