@@ -73,8 +73,8 @@ def tell(options: argparse.Namespace) -> int:
 
         accident = KilledWorker(screen, scene, instance, workers) if options.kill_worker else None
         succeeded = _watch(screen, operation, options.timeout, workers, accident)
-        if options.fail and not succeeded:
-            succeeded = _mend_and_resume(screen, scene, operation, instance, options.timeout, workers)
+        if options.fail and _mend_and_resume(screen, scene, operation, instance):
+            succeeded = _watch(screen, operation, options.timeout, workers)
 
         objects = objects_of(scene.sdk)
         comparisons, counts = compare(instance, objects), count(tenant, before, objects)
@@ -179,7 +179,7 @@ def _watch(
     operation: Operation,
     timeout: float,
     workers: list[WorkerProcess],
-    accident: KilledWorker | None,
+    accident: KilledWorker | None = None,
 ) -> bool:
     """Show the operation until it has ended; returns whether it succeeded."""
     last: Look | None = None
@@ -202,8 +202,8 @@ def _watch(
     return last is not None and last.operation.state == OperationState.SUCCEEDED
 
 
-def _mend_and_resume(screen: Screen, scene: Scene, operation: Operation, instance: Instance, timeout: float) -> bool:
-    """Say why the operation failed, remove the reason, and go on from the step that failed."""
+def _mend_and_resume(screen: Screen, scene: Scene, operation: Operation, instance: Instance) -> bool:
+    """Say why the operation failed, remove the reason and resume it; returns whether there was something to mend."""
     operation.refresh_from_db()
     if operation.state != OperationState.FAILED:
         return False
@@ -222,7 +222,7 @@ def _mend_and_resume(screen: Screen, scene: Scene, operation: Operation, instanc
     actions.resume(operation, actor="demo", reason="the quota was raised")
     screen.event("the quota is 10 now: actions.resume(operation) goes on from the step that failed, with what is there")
     screen.gap()
-    return _watch(screen, operation, timeout, workers, None)
+    return True
 
 
 def _set_floating_ip_quota(scene: Scene, most: int) -> None:

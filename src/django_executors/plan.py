@@ -137,8 +137,15 @@ def _flatten(signature: Any, inherited: Mapping[str, Any], what: str) -> Iterato
 
 
 def _parallel(members: Iterable[Any], inherited: Mapping[str, Any], what: str) -> Node:
-    branches = [list(_flatten(member, inherited, what)) for member in members]
-    return {"kind": "parallel", "branches": [branch for branch in branches if branch]}
+    branches: list[list[Node]] = []
+    for member in members:
+        branch = list(_flatten(member, inherited, what))
+        if len(branch) == 1 and branch[0]["kind"] == "parallel":
+            # As in Celery, a group that is a member of a group is no level of its own.
+            branches += branch[0]["branches"]
+        elif branch:
+            branches.append(branch)
+    return {"kind": "parallel", "branches": branches}
 
 
 def _task(signature: Signature[Any], options: dict[str, Any], what: str) -> Node:

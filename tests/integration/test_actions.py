@@ -524,6 +524,25 @@ def test_resuming_reaches_failed_parts_and_leaves_the_others_alone() -> None:
     assert not Claim.objects.exists()
 
 
+def test_a_part_that_was_undone_cannot_be_resumed_and_its_parent_says_so() -> None:
+    outer, inner = make_box("creation_scheduled", "outer"), make_box("ok", "inner")
+    operation = settle(
+        CanvasExecutor.execute(
+            outer,
+            build=lambda ref: CompensatingExecutor.as_signature(
+                inner, build=lambda ref: chain(mark.si("a").set(compensate=mark.si("undo a")), fail.si())
+            ),
+        )
+    )
+    assert operation.state == "failed"
+    actions.resume(operation)
+    operation = settle(operation)
+    assert operation.state == "failed"
+    assert "cannot resume an operation that is compensated" in operation.error
+    assert box_state(outer) == "erred"
+    assert not Claim.objects.exists()
+
+
 def test_a_part_cannot_be_resumed_by_itself() -> None:
     operation = settle(CanvasExecutor.execute(make_box(), build=lambda ref: group(fail.si(), mark.si("a"))))
     part = Operation.objects.get(parent=operation, state="failed")

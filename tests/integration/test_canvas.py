@@ -50,6 +50,16 @@ CANVAS = st.recursive(
 )
 
 
+def members(canvas: Any) -> list[Any]:
+    """A group's members; to Celery a group within a group is no level of its own, and a chain of one is that one."""
+    found = []
+    for part in canvas[1]:
+        while part[0] == "chain" and len(part[1]) == 1:
+            part = part[1][0]
+        found += members(part) if part[0] == "group" else [part]
+    return found
+
+
 class Expected:
     """What a canvas ought to do, by an interpreter that knows nothing of plans, steps and databases."""
 
@@ -67,7 +77,7 @@ class Expected:
             self.marks.append(mark)
             return mark, [mark]
         if kind == "group":
-            ran = [self.run(part, previous) for part in canvas[1]]
+            ran = [self.run(part, previous) for part in members(canvas)]
             return [result for result, _ in ran], [mark for _, marks in ran for mark in marks]
         if kind == "operation":
             return self.run(("chain", canvas[1]), [])

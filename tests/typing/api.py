@@ -69,7 +69,7 @@ class DiskCreateExecutor(executors.CreateExecutor):
     def get_task_signature(cls, instance: Disk, serialized_instance: str, /, **kwargs: Any) -> Any:
         return chain(
             tasks.ThrottleProvisionTask().si(serialized_instance, "create_disk", state_transition="begin_creating"),
-            group(tell.si("a"), tell.si("b").set(queue="heavy", time_limit=60)),
+            group(tell.si("a"), tell.si("b").set(queue="heavy", countdown=60)),
             GrowTask().si(serialized_instance, "charge"),
             DiskUpdateExecutor.as_signature(instance, updated_fields=["size"]),
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import journal, registry, routing
 from ..conf import settings
+from ..exceptions import CommandNotAllowed, TransitionNotAllowed
 from ..models import Operation, Step
 from ..nudges import nudge_on_commit
 from ..plan import OperationPlan
@@ -145,7 +146,11 @@ def _reopen(driver: Driver, step: Step, parts: list[Operation]) -> bool:
             nudge_on_commit(part)
         journal.update_step(step, state=StepState.WAITING, attempts=step.attempts + 1)
 
-    return driver.rest(WaitKind.PARTS, "its failed parts were resumed", settings.WAIT_FLOOR_SECONDS, write)
+    try:
+        return driver.rest(WaitKind.PARTS, "its failed parts were resumed", settings.WAIT_FLOOR_SECONDS, write)
+    except (CommandNotAllowed, TransitionNotAllowed) as error:
+        # One of them was undone, for example, or its resource is in another state by now.
+        return driver.step_failed(step, error)
 
 
 def cancel_open(driver: Driver, step: Step) -> bool:
