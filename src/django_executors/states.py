@@ -20,6 +20,7 @@ __all__ = [
     "WaitKind",
     "can_move",
     "can_move_step",
+    "is_erred",
     "is_scheduled",
     "is_transitional",
     "resource_state",
@@ -107,6 +108,11 @@ def resource_state(value: object) -> ResourceState | None:
 def is_scheduled(value: object) -> bool:
     """Say whether a raw state means "about to be worked on"."""
     return resource_state(value) in (R.CREATION_SCHEDULED, R.UPDATE_SCHEDULED, R.DELETION_SCHEDULED)
+
+
+def is_erred(value: object) -> bool:
+    """Say whether a raw state means that something went wrong."""
+    return resource_state(value) == R.ERRED
 
 
 def is_transitional(value: object) -> bool:

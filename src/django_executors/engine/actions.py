@@ -15,9 +15,11 @@ from django.db.models import Case, F, Value, When
 from .. import clock, journal
 from ..exceptions import CommandNotAllowed, TransitionNotAllowed
 from ..models import Operation, Step
+from ..models.resource import clear_error
 from ..nudges import nudge_on_commit, wake_and_nudge
 from ..plan import nested_operations
-from ..states import OperationState, StepPhase, StepState, WaitKind, can_move, is_transitional
+from ..references import deserialize
+from ..states import OperationState, StepPhase, StepState, WaitKind, can_move, is_erred, is_transitional
 
 __all__ = ["cancel", "pause", "request_cancel", "resume", "retry_from", "skip", "unpause", "wake"]
 
@@ -225,6 +227,7 @@ def reopen(
     )
     operation.steps.filter(phase=StepPhase.COMPENSATION).delete()
     _put_back_state(operation)
+    _put_back_settled(operation)
     journal.add_event(operation, f"command.{command}", reason, actor=actor, position=first)
     now = clock.now()
     Operation.objects.filter(pk=operation.pk).update(
@@ -236,6 +239,7 @@ def reopen(
         pause_requested=False,
         error="",
         error_traceback="",
+        settled={},
         finished_at=None,
         due_at=now,
         nudge_at=now,
@@ -246,6 +250,16 @@ def reopen(
         version=F("version") + 1,
         lease_owner=Value(""),
     )
+
+
+def _put_back_settled(operation: Operation) -> None:
+    """Give the resources of nested operations that were never reached their state back, so that they can be reached."""
+    for reference, state in operation.settled.items():
+        resource = deserialize(reference)
+        if is_erred(resource.state):
+            fields = clear_error(resource)
+            values = {name: getattr(resource, name) for name in fields}
+            type(resource)._base_manager.filter(pk=resource.pk, state=resource.state).update(state=state, **values)
 
 
 def _put_back_state(operation: Operation) -> None:

@@ -268,10 +268,15 @@ def _settle_unreached(driver: Driver, text: str) -> None:
             unreached.append({"kind": "operation", "operation": step.plan})
         elif step.plan:
             unreached.append({"kind": "parallel", "branches": step.plan})
+    settled: dict[str, Any] = {}
     for nested in nested_operations(unreached):
         resource = _load(nested["resource"])
-        if resource is not None and is_scheduled(getattr(resource, "state", None)) and _holds(operation, resource):
+        before = getattr(resource, "state", None)
+        if resource is not None and is_scheduled(before) and _holds(operation, resource):
+            settled[nested["resource"]] = before
             _mark_erred(operation, resource, f"not started, because {operation} failed: {text}")
+    if settled:
+        Operation.objects.filter(pk=operation.pk).update(settled=settled)
 
 
 def _load(reference: str) -> Any:

@@ -36,6 +36,12 @@ class Operation(models.Model):
     resource_state_at_failure = models.JSONField(
         null=True, help_text="State when the failing step ran; a resume goes on from it."
     )
+    settled = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Resources of nested operations that the end made erred before their turn, and the state they had.",
+    )
+
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
     parent_step = models.ForeignKey("django_executors.Step", on_delete=models.CASCADE, null=True, related_name="parts")
     branch = models.PositiveIntegerField(default=0, help_text="Which of its parent step's parts this is, from 0.")

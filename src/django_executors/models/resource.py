@@ -157,3 +157,11 @@ def save_transition(instance: Any, transition: str, fields: tuple[str, ...] = ()
         using=instance._state.db,
         update_fields=frozenset(names),
     )
+
+
+def clear_error(instance: Any) -> tuple[str, ...]:
+    """Blank the error texts of a resource in memory; return the names of the fields to save."""
+    fields = tuple(name for name in ("error_message", "error_traceback") if hasattr(instance, name))
+    for name in fields:
+        setattr(instance, name, "")
+    return fields

@@ -7,19 +7,11 @@ from typing import Any
 from .. import throttling
 from ..context import current_step
 from ..exceptions import ConfigurationError
-from ..models.resource import save_transition
+from ..models.resource import clear_error, save_transition
 from ..references import serialize
 from .base import Task
 
 __all__ = ["DeletionTask", "RecoverTask", "RuntimeStateChangeTask", "StateTransitionTask"]
-
-
-def clear_error(instance: Any) -> tuple[str, ...]:
-    """Blank the error texts of a resource in memory; return the names of the fields to save."""
-    fields = tuple(name for name in ("error_message", "error_traceback") if hasattr(instance, name))
-    for name in fields:
-        setattr(instance, name, "")
-    return fields
 
 
 class StateTransitionTask(Task):
