@@ -205,7 +205,7 @@ STEP_TRANSITIONS: dict[tuple[StepState, StepState], str] = {
     (S.PENDING, S.WAITING): "it has a countdown, a throttle is full, or its parts were opened",
     (S.PENDING, S.SUCCEEDED): "a row-only step ran in the commit that records it",
     (S.PENDING, S.FAILED): "it could not start: wrong arguments, or a state that does not allow it",
-    (S.PENDING, S.CANCELLED): "the operation was cancelled, or failed before this step",
+    (S.PENDING, S.CANCELLED): "the operation was cancelled when it came to this step",
     (S.PENDING, S.SKIPPED): "skipped by a person",
     (S.RUNNING, S.RUNNING): "taken over: a new attempt started",
     (S.RUNNING, S.WAITING): "not ready yet, or tried again later",

@@ -143,7 +143,10 @@ def resume(operation: Operation | uuid.UUID | str, *, actor: str = "", reason: s
 def retry_from(
     operation: Operation | uuid.UUID | str, position: int, *, actor: str = "", reason: str = ""
 ) -> Operation:
-    """Go on from a chosen step, which runs again although it may have succeeded; with its old idempotency key.
+    """Go on from a chosen step: it and the tasks behind it run again, each with its old idempotency key.
+
+    Parallel branches and nested operations that succeeded are not run again: they are operations of their own, and their
+    results are kept.
 
     Raises:
         CommandNotAllowed: As `resume`, or the step lies behind the one that failed.
