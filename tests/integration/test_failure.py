@@ -710,3 +710,14 @@ def test_undoing_survives_a_dead_worker() -> None:
     die(operation, "before step")
     assert settle(operation).state == "compensated"
     assert marks() == ["a", "b", "c", "undo c", "undo b", "undo a"]
+
+
+def test_a_throttled_step_whose_row_was_deleted_by_hand_fails_its_operation():
+    box = Box.objects.create(name="gone")
+    operation = CanvasExecutor.execute(
+        box, build=lambda ref: tasks.ThrottleProvisionStateTask().si(ref, state_transition="begin_creating")
+    )
+    Box.objects.all().delete()
+    ended = settle(operation)
+    assert ended.state == "failed"
+    assert "deleted by hand" in ended.error
