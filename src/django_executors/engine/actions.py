@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Case, F, Value, When
 
-from .. import clock, journal
+from .. import clock, journal, registry
 from ..exceptions import CommandNotAllowed, TransitionNotAllowed
 from ..models import Operation, Step
 from ..models.resource import clear_error
@@ -195,8 +195,6 @@ def _reference(operation: Operation) -> str:
 
 
 def _exclusive(operation: Operation) -> bool:
-    from .. import registry
-
     return bool(getattr(registry.find_executor(operation.executor), "exclusive", True))
 
 

@@ -16,6 +16,7 @@ from ..nudges import nudge_on_commit
 from ..plan import OperationPlan
 from ..references import deserialize
 from ..states import OPEN_OPERATION_STATES, OperationState, StepState, WaitKind
+from .actions import reopen, request_cancel
 
 if TYPE_CHECKING:
     from .drive import Driver
@@ -138,8 +139,6 @@ def _branch_plan(operation: Operation, number: int, branch: list[Any]) -> Operat
 
 
 def _reopen(driver: Driver, step: Step, parts: list[Operation]) -> bool:
-    from .actions import reopen
-
     def write() -> None:
         for part in parts:
             reopen(part, actor=driver.operation.actor, reason="its parent was resumed")
@@ -155,8 +154,6 @@ def _reopen(driver: Driver, step: Step, parts: list[Operation]) -> bool:
 
 def cancel_open(driver: Driver, step: Step) -> bool:
     """Ask the open parts of a step to cancel, each in a transaction of its own; say whether any is still open."""
-    from .actions import request_cancel
-
     parts = list(Operation.objects.filter(parent_step=step, state__in=OPEN_OPERATION_STATES))
     for part in parts:
         if not part.cancel_requested:

@@ -9,6 +9,7 @@ from django.db import models
 
 from ..ids import uuid7
 from ..states import OPEN_OPERATION_STATES, OperationState, StepPhase, WaitKind
+from .why import explain
 
 __all__ = ["Claim", "Operation"]
 
@@ -122,8 +123,6 @@ class Operation(models.Model):
 
     def why(self) -> str:
         """Say in one line what the operation does, or why it does not move."""
-        from .why import explain
-
         return explain(self)
 
 

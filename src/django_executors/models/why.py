@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import clock
 from ..states import OperationState, WaitKind
+from .throttle import Slot
 
 if TYPE_CHECKING:
     from .operation import Operation
@@ -57,8 +58,6 @@ def _in(due_at: datetime | None, now: datetime) -> str:
 
 
 def _throttle_line(operation: Operation) -> str:
-    from .throttle import Slot
-
     slot = Slot.objects.filter(operation=operation, held=False).first()
     if slot is None:
         return f"throttled by {operation.wait_key}, about to start"
