@@ -675,13 +675,17 @@ def test_three_slots_are_never_held_by_four(contenders: int) -> None:
 def test_a_throttle_is_never_exceeded_while_many_workers_work() -> None:
     Throttle.objects.create(key=KEY, limit=2)
     inside, most, lock = 0, 0, threading.Lock()
+    two_at_once = threading.Event()
 
     def create(box: Box) -> None:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
-        threading.Event().wait(0.02)
+            if inside == 2:
+                two_at_once.set()
+        # The first one stays until a second one is let in beside it, so that the limit is certainly reached.
+        assert two_at_once.wait(timeout=20)
         with lock:
             inside -= 1
 
