@@ -14,6 +14,8 @@ from django_executors.conf import settings
 from django_executors.engine.drive import drive
 from django_executors.models import Operation
 from django_executors.states import OPEN_OPERATION_STATES
+from tests.testapp.executors import BoxUpdateExecutor
+from tests.testapp.models import Box, Mark
 
 
 def due(root: Operation) -> list[Operation]:
@@ -120,3 +122,23 @@ def script(*outcomes: Any) -> Callable[..., Any]:
         return outcome
 
     return behave
+
+
+def make_box(state: str = "ok", name: str = "b") -> Box:
+    """Make a resource in a state."""
+    return Box.objects.create(name=name, state=state)
+
+
+def update(box: Box) -> Operation:
+    """Open an update of a box."""
+    return BoxUpdateExecutor.execute(box, updated_fields=["name"])
+
+
+def marks() -> list[str]:
+    """Return what steps have marked, in order."""
+    return list(Mark.objects.order_by("id").values_list("what", flat=True))
+
+
+def row(operation: Operation) -> Operation:
+    """Read an operation from the database."""
+    return Operation.objects.get(pk=operation.pk)

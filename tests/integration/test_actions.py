@@ -25,7 +25,7 @@ from django_executors.exceptions import (
 )
 from django_executors.executors import RecoverExecutor
 from django_executors.models import Claim, Operation, Throttle
-from tests.integration.driving import die, drive_due, script, settle, transcript
+from tests.integration.driving import die, drive_due, make_box, marks, row, script, settle, transcript, update
 from tests.testapp.executors import (
     BoxCreateExecutor,
     BoxDeleteExecutor,
@@ -34,26 +34,10 @@ from tests.testapp.executors import (
     CanvasExecutor,
     CompensatingExecutor,
 )
-from tests.testapp.models import Box, Call, Mark, Note, ToyCloud
+from tests.testapp.models import Box, Call, Note, ToyCloud
 from tests.testapp.tasks import collect, fail, mark
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def make_box(state: str = "ok", name: str = "b") -> Box:
-    return Box.objects.create(name=name, state=state)
-
-
-def update(box: Box) -> Operation:
-    return BoxUpdateExecutor.execute(box, updated_fields=["name"])
-
-
-def marks() -> list[str]:
-    return list(Mark.objects.order_by("id").values_list("what", flat=True))
-
-
-def row(operation: Operation) -> Operation:
-    return Operation.objects.get(pk=operation.pk)
 
 
 def box_state(box: Box) -> str:

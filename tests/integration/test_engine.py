@@ -24,10 +24,14 @@ from tests.integration.driving import (
     all_at_once,
     die,
     drive_due,
+    make_box,
+    marks,
+    row,
     script,
     settle,
     skip_wait,
     transcript,
+    update,
 )
 from tests.testapp.executors import (
     BoxCreateExecutor,
@@ -43,24 +47,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Messages = Callable[[], list[dict[str, Any]]]
 
 
-def make_box(state: str = "ok", name: str = "b") -> Box:
-    return Box.objects.create(name=name, state=state)
-
-
-def update(box: Box) -> Operation:
-    return BoxUpdateExecutor.execute(box, updated_fields=["name"])
-
-
 def canvas(build: Callable[[str], Any], **options: Any) -> Operation:
     return CanvasExecutor.execute(make_box(), build=build, **options)
-
-
-def marks() -> list[str]:
-    return list(Mark.objects.order_by("id").values_list("what", flat=True))
-
-
-def row(operation: Operation) -> Operation:
-    return Operation.objects.get(pk=operation.pk)
 
 
 def deliver(message: dict[str, Any], **options: Any) -> bool:

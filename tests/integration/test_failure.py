@@ -22,7 +22,7 @@ from django_executors.exceptions import (
     StepWaiting,
 )
 from django_executors.models import Claim, Operation, Slot
-from tests.integration.driving import die, drive_due, script, settle, skip_wait, transcript
+from tests.integration.driving import die, drive_due, make_box, marks, script, settle, skip_wait, transcript, update
 from tests.testapp.executors import (
     BoxCreateExecutor,
     BoxDeleteExecutor,
@@ -34,18 +34,6 @@ from tests.testapp.models import Box, Call, Mark, ToyCloud
 from tests.testapp.tasks import collect, fail, flaky, mark, picky
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def make_box(state: str = "ok", name: str = "b") -> Box:
-    return Box.objects.create(name=name, state=state)
-
-
-def update(box: Box) -> Operation:
-    return BoxUpdateExecutor.execute(box, updated_fields=["name"])
-
-
-def marks() -> list[str]:
-    return list(Mark.objects.order_by("id").values_list("what", flat=True))
 
 
 def calls(method: str) -> int:

@@ -21,7 +21,7 @@ from django_executors.exceptions import (
 )
 from django_executors.executors import ActionExecutor, BaseExecutor, EmptyExecutor
 from django_executors.models import Claim, Event, Operation, Step
-from tests.integration.driving import all_at_once, drive_due, due, settle
+from tests.integration.driving import all_at_once, drive_due, due, make_box, settle
 from tests.testapp.executors import (
     BoxCreateExecutor,
     BoxDeleteExecutor,
@@ -35,10 +35,6 @@ from tests.testapp.tasks import fail, mark
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Messages = Callable[[], list[dict[str, Any]]]
-
-
-def make_box(state: str = "ok", name: str = "b") -> Box:
-    return Box.objects.create(name=name, state=state)
 
 
 def assert_nothing_written(box: Box, state: str) -> None:
@@ -510,3 +506,12 @@ def test_here_and_now_runs_followers_too() -> None:
     assert Operation.objects.count() == 2
     assert connection.in_atomic_block is False
     assert list(Mark.objects.values_list("what", flat=True)) == ["main"]
+
+
+def test_the_reference_may_come_from_the_step_before():
+    box, other = make_box(), make_box(name="other")
+    operation = CanvasExecutor.execute(
+        box, build=lambda _: chain(mark.si(f"testapp.box:{other.pk}"), tasks.BackendMethodTask().s("touch"))
+    )
+    assert settle(operation).state == "succeeded"
+    assert Call.objects.get(method="touch").resource == f"testapp.box:{other.pk}"

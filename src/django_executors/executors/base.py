@@ -228,9 +228,11 @@ def _check_backend_methods(instance: Any, reference: str, nodes: list[Node]) -> 
         task = registry.find_task(node["task"])
         if task is None or not hasattr(task, "backend_methods"):
             continue
-        args = node["args"] if not node["takes_result"] else ["", *node["args"]]
+        args = node["args"]
+        if node["takes_result"] and not (args and isinstance(args[0], str) and ":" in args[0]):
+            continue  # the reference comes from the step before, so nobody knows yet whose backend it will be
         for method in task.backend_methods(args, node["kwargs"]):
-            target = args[0] if args else ""
+            target = args[0]
             if target not in backends:
                 row = instance if target == reference else deserialize(target)
                 backends[target] = row.get_backend() if hasattr(row, "get_backend") else None
