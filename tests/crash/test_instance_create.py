@@ -150,8 +150,12 @@ def test_an_instance_create_killed_at_any_point_ends_the_same(begin, simulator, 
     begin()
     points = count_points(run)
     assert len(points) > 150, "an instance create passes fewer points than it should: does the plan still do its work?"
-    for at in range(share, len(points), SHARES * STRIDE):
+    chosen = range(share, len(points), SHARES * STRIDE)
+    killed = 0
+    for at in chosen:
         instance, operation = begin()
-        run_and_kill(run, at)
+        killed += run_and_kill(run, at)
         run()
         assert_all_is_well(simulator, instance, operation, f"killed at point {at}: {points[at]}")
+    # How often a floating IP is looked at depends on real time, so the last points may not be reached in every run.
+    assert killed >= 0.9 * len(chosen), f"only {killed} of {len(chosen)} runs were killed"
