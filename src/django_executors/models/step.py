@@ -73,6 +73,11 @@ class Step(models.Model):
         return str(self.kwargs.get("state_transition") or self.task.rpartition(".")[2])
 
     @property
+    def tries(self) -> int:
+        """How often it was tried; looks that only found it not ready do not count."""
+        return max(0, self.attempts - self.polls)
+
+    @property
     def idempotency_key(self) -> str:
         """The key that every attempt of this step hands to the cloud; see DESIGN D6."""
         return f"ex-{uuid.uuid5(self.operation_id, str(self.position)).hex}"

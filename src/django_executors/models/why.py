@@ -33,7 +33,7 @@ def explain(operation: Operation) -> str:
                 "it is offered to another worker"
             )
         doing = {OperationState.CANCELLING: "cancelling at", OperationState.COMPENSATING: "undoing at"}
-        attempt = f", attempt {step.attempts}" if step and step.attempts > 1 else ""
+        attempt = f", attempt {step.tries}" if step and step.tries > 1 else ""
         return f"{doing.get(state, 'running')} {where} on {operation.lease_owner}{attempt}"
     if operation.wait_kind == WaitKind.THROTTLE:
         return _throttle_line(operation)

@@ -75,14 +75,14 @@ class Command(BaseCommand):
 
     def _show(self, options: argparse.Namespace) -> None:
         operation = self._find(options.operation)
-        self.stdout.write(f"{operation} {operation.pk}\n{operation.state}: {operation.why()}")
+        self.stdout.write(f"{operation} {operation.pk}\n{operation.why()}")
         self._steps(operation, "  ")
 
     def _steps(self, operation: Operation, indent: str) -> None:
         for step in operation.steps.all():
             if step.phase != "main" and step.state == StepState.PENDING:
                 continue
-            tried = f" (attempt {step.attempts})" if step.attempts > 1 else ""
+            tried = f" (attempt {step.tries})" if step.tries > 1 else ""
             self.stdout.write(f"{indent}{step.position + 1:2} {step.state:10} {step.name}{tried} {step.error}".rstrip())
             for part in Operation.objects.filter(parent_step=step).order_by("branch"):
                 self.stdout.write(f"{indent}   {part}: {part.state}")
