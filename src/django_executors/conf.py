@@ -8,16 +8,18 @@ A project sets them in one dictionary::
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
 from .exceptions import ConfigurationError
 
-__all__ = ["ExecutorsSettings", "load", "settings"]
+__all__ = ["ExecutorsSettings", "LazySettings", "load", "settings"]
+
+T = TypeVar("T")
 
 
 def _default_queues() -> dict[str, str]:
@@ -145,27 +147,28 @@ def _checked_queues(given: Any) -> dict[str, str]:
     return {**_default_queues(), **given}
 
 
-class _LazySettings:
-    """Reads on first use, and again after ``override_settings``."""
+class LazySettings(Generic[T]):
+    """Settings that are read and checked on first use, and again after ``override_settings``.
 
-    def __init__(self) -> None:
-        self._loaded: ExecutorsSettings | None = None
+    Args:
+        name: Name of the dictionary in Django's settings.
+        load: Reads and checks it.
+    """
 
-    def __getattr__(self, name: str) -> Any:
+    def __init__(self, name: str, load: Callable[[], T]) -> None:
+        self._name = name
+        self._load = load
+        self._loaded: T | None = None
+        setting_changed.connect(self._forget)
+
+    def __getattr__(self, key: str) -> Any:
         if self._loaded is None:
-            self._loaded = load()
-        return getattr(self._loaded, name)
+            self._loaded = self._load()
+        return getattr(self._loaded, key)
 
-    def reset(self) -> None:
-        self._loaded = None
-
-
-settings: ExecutorsSettings = _LazySettings()  # type: ignore[assignment]
+    def _forget(self, *, setting: str, **kwargs: Any) -> None:
+        if setting == self._name:
+            self._loaded = None
 
 
-def _reload(*, setting: str, **kwargs: Any) -> None:
-    if setting == "EXECUTORS":
-        settings.reset()  # type: ignore[attr-defined]
-
-
-setting_changed.connect(_reload)
+settings: ExecutorsSettings = LazySettings("EXECUTORS", load)  # type: ignore[assignment]

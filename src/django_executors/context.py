@@ -65,11 +65,6 @@ def current_step() -> StepContext:
     return _current.get() or StepContext()
 
 
-def in_step() -> bool:
-    """Say whether a step runs in this thread."""
-    return _current.get() is not None
-
-
 @contextmanager
 def step_context(context: StepContext) -> Iterator[StepContext]:
     """Make ``context`` the current step for the duration of the block."""

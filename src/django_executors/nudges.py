@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from functools import partial
 from typing import Any
 
 from celery import current_app
@@ -60,11 +61,7 @@ def nudge_operation(operation: Operation) -> bool:
 
 def nudge_on_commit(operation: Operation) -> None:
     """Publish a message once the current transaction is committed; nothing when it is rolled back."""
-    transaction.on_commit(lambda: _quietly(operation))
-
-
-def _quietly(operation: Operation) -> None:
-    nudge_operation(operation)
+    transaction.on_commit(partial(nudge_operation, operation))
 
 
 def wake_and_nudge(operation_id: uuid.UUID) -> None:

@@ -28,11 +28,6 @@ def find_executor(name: str) -> Any:
     return _executors.get(name)
 
 
-def all_executors() -> dict[str, Any]:
-    """Return all registered executor classes by name."""
-    return dict(_executors)
-
-
 def add_task_alias(old: str, new: str) -> None:
     """Make operations that were opened with a task's old name go on with the new one."""
     _task_aliases[old] = new

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.core.signals import setting_changed
 
+from django_executors.conf import LazySettings
 from django_executors.exceptions import ConfigurationError
 
 __all__ = ["OpenStackSettings", "load", "settings"]
@@ -72,27 +72,4 @@ def load() -> OpenStackSettings:
     return OpenStackSettings(**values)
 
 
-class _LazySettings:
-    """Reads on first use, and again after ``override_settings``."""
-
-    def __init__(self) -> None:
-        self._loaded: OpenStackSettings | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        if self._loaded is None:
-            self._loaded = load()
-        return getattr(self._loaded, name)
-
-    def reset(self) -> None:
-        self._loaded = None
-
-
-settings: OpenStackSettings = _LazySettings()  # type: ignore[assignment]
-
-
-def _reload(*, setting: str, **kwargs: Any) -> None:
-    if setting == SETTING:
-        settings.reset()  # type: ignore[attr-defined]
-
-
-setting_changed.connect(_reload)
+settings: OpenStackSettings = LazySettings(SETTING, load)  # type: ignore[assignment]
