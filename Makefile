@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 SERVICES = set -a && . ./var/services.env && set +a &&
 ON_SERVICES = $(wildcard tests/integration tests/acceptance tests/crash)
-PYTEST = $(VENV)/bin/pytest -n $${TEST_PROCESSES:-2} $(ARGS)
+PYTEST = $(VENV)/bin/pytest -n $${TEST_PROCESSES:-2} --dist worksteal $(ARGS)
 
 .PHONY: help demo test test-sqlite test-postgres test-mariadb services lint format matrix lock clean
 

@@ -147,6 +147,9 @@ def test_an_instance_create_that_nobody_disturbs_ends_well(begin, simulator):
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_an_instance_create_killed_at_any_point_ends_the_same(begin, simulator, share):
+    # The first create of a process passes fewer points than all later ones, so it does not count.
+    begin()
+    run()
     begin()
     points = count_points(run)
     assert len(points) > 150, "an instance create passes fewer points than it should: does the plan still do its work?"
@@ -157,5 +160,4 @@ def test_an_instance_create_killed_at_any_point_ends_the_same(begin, simulator, 
         killed += run_and_kill(run, at)
         run()
         assert_all_is_well(simulator, instance, operation, f"killed at point {at}: {points[at]}")
-    # How often a floating IP is looked at depends on real time, so the last points may not be reached in every run.
-    assert killed >= 0.9 * len(chosen), f"only {killed} of {len(chosen)} runs were killed"
+    assert killed == len(chosen)
