@@ -18,6 +18,7 @@ from typing import Any
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Case, F, When
+from django.db.models.functions import Coalesce
 
 from . import clock, faults
 from .conf import settings
@@ -32,6 +33,9 @@ from .states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState,
 __all__ = ["Fence", "add_event", "claim_resources", "open_operation", "record_attempt"]
 
 logger = logging.getLogger("django_executors")
+
+Write = Callable[[], "dict[str, Any] | None"]
+"""Writes inside of a commit; may return columns of the operation that are known only now."""
 
 _DATABASE_TRIES = 6
 _CLAIM_TRIES = 3
@@ -52,8 +56,10 @@ class Fence:
         self.owner = owner
         self.token = token
 
-    def commit(self, write: Callable[[], None] | None = None, **changes: Any) -> None:
+    def commit(self, write: Write | None = None, **changes: Any) -> None:
         """Write in one transaction: first the guarded UPDATE of the operation, then ``write()``.
+
+        Columns that ``write()`` returns are set in the same transaction.
 
         Deadlocks and broken connections are tried again. When the answer to a COMMIT was lost, the row's version tells
         whether it had been applied, so nothing is written twice.
@@ -63,18 +69,18 @@ class Fence:
             SignalsChanged: Nothing was written; ``operation`` was refreshed and the caller decides again.
         """
         operation = self.operation
-        if "state" in changes and changes["state"] != operation.state:
-            old, new = operation.state, changes["state"]
-            if not can_move(old, new):
-                raise AssertionError(f"an operation cannot move from {old} to {new}")
+        self._check_move(changes)
+        late: dict[str, Any] = {}
         nested = connection.in_atomic_block
         for attempt in range(_DATABASE_TRIES):
             try:
                 faults.reach("before commit")
                 with transaction.atomic():
                     self._guarded_update(changes)
-                    if write is not None:
-                        write()
+                    late = (write() if write is not None else None) or {}
+                    if late:
+                        self._check_move(late)
+                        Operation.objects.filter(pk=operation.pk).update(**late)
                     faults.reach("inside commit")
                 faults.reach("after commit")
             except (OperationalError, InterfaceError):
@@ -90,9 +96,14 @@ class Fence:
             else:
                 break
         operation.version += 1
-        for name, value in changes.items():
+        for name, value in {**changes, **late}.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(operation, name, value)
+
+    def _check_move(self, changes: dict[str, Any]) -> None:
+        old, new = self.operation.state, changes.get("state", self.operation.state)
+        if new != old and not can_move(old, new):
+            raise AssertionError(f"an operation cannot move from {old} to {new}")
 
     def _guarded_update(self, changes: dict[str, Any]) -> None:
         operation = self.operation
@@ -294,12 +305,30 @@ def update_step(step: Step, **changes: Any) -> None:
             setattr(step, name, value)
 
 
-def start_attempt(step: Step, **changes: Any) -> None:
-    """Mark that an attempt starts now."""
+def start_attempt(step: Step, number: int, **changes: Any) -> None:
+    """Mark that the n-th attempt starts now."""
     values: dict[str, Any] = {"attempted_at": clock.now(), **changes}
-    if step.started_at is None and step.attempts == 0:
+    if step.started_at is None and number == 1:
         values["started_at"] = clock.now()
-    update_step(step, state=StepState.RUNNING, attempts=step.attempts + 1, **values)
+    update_step(step, state=StepState.RUNNING, attempts=number, **values)
+
+
+def finish_rows(steps: Sequence[Step]) -> None:
+    """Mark that row-only steps ended, one statement for all whose result in memory is None."""
+    plain = [step.pk for step in steps if step.result is None]
+    now = clock.now()
+    values: dict[str, Any] = {
+        "state": StepState.SUCCEEDED,
+        "attempts": F("attempts") + 1,
+        "started_at": Coalesce("started_at", now),
+        "finished_at": now,
+        "error": "",
+    }
+    if plain:
+        Step.objects.filter(pk__in=plain).update(result=None, **values)
+    for step in steps:
+        if step.result is not None:
+            Step.objects.filter(pk=step.pk).update(result=step.result, **values)
 
 
 def finish_step(step: Step, state: StepState, *, result: Any = None, error: str = "", **changes: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .conf import settings
 
-__all__ = ["queue_for", "route_task"]
+__all__ = ["limits_of", "queue_for", "route_task"]
 
 
 def queue_for(task: Any, options: Mapping[str, Any], *, is_heavy: bool) -> str:
@@ -29,6 +29,14 @@ def queue_for(task: Any, options: Mapping[str, Any], *, is_heavy: bool) -> str:
     if getattr(task, "is_background_task", False):
         return settings.QUEUES["background"]
     return settings.QUEUES["regular"]
+
+
+def limits_of(task: Any, options: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the hard and the soft time limit that a step asks for, seconds."""
+    return (
+        options.get("time_limit", getattr(task, "time_limit", None)),
+        options.get("soft_time_limit", getattr(task, "soft_time_limit", None)),
+    )
 
 
 def route_task(

@@ -2,9 +2,10 @@
 
 Two invariants, kept by `journal.Fence.commit`:
 
-- a step that only writes rows runs in the commit that records it, so it happens exactly once;
-- a step that calls a backend is marked as started in one commit, runs outside of any transaction, and is recorded in a
-  second one. A worker that dies in between leaves the mark, and the next attempt knows that it has to look first.
+- a step that only writes rows runs in the commit that records it, so it happens exactly once; several in a row share one;
+- a step that calls a backend is marked as started in one commit, runs outside of any transaction, and is recorded in the
+  next one, which may also start the next step. A worker that dies in between leaves the mark, and the next attempt knows
+  that it has to look first.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 
 from django.db import transaction
 
-from .. import faults, journal
+from .. import faults, journal, routing
 from ..conf import settings
+from ..context import StepContext
 from ..exceptions import (
     LeaseLost,
     OperationCancelled,
@@ -88,6 +90,7 @@ class Driver:
         self.limits = limits
         self.draining = draining
         self.steps: dict[int, Step] = {}
+        self._carried: tuple[Callable[[], None], dict[str, Any]] | None = None
 
     @property
     def operation(self) -> Operation:
@@ -117,16 +120,56 @@ class Driver:
 
     # -- commits ------------------------------------------------------------------------------------------------------
 
-    def persist(self, write: Callable[[], None] | None = None, **changes: Any) -> None:
+    def carry(self, write: Callable[[], None], **changes: Any) -> None:
+        """Leave the record of a finished step to the next commit, whatever that is: the next start, a wait, or the end.
+
+        Nothing slow may come before that commit. Dying before it is the same as dying before a commit of its own.
+        """
+        self._carried = (write, changes)
+        self._remember(changes)
+
+    def commit(self, write: journal.Write | None = None, **changes: Any) -> None:
+        """`Fence.commit`, together with what was carried so far."""
+        if self._carried is None:
+            self.fence.commit(write, **changes)
+            return
+        carried, carried_changes = self._carried
+
+        def both() -> dict[str, Any] | None:
+            carried()
+            return write() if write is not None else None
+
+        try:
+            self.fence.commit(both, **{**carried_changes, **changes})
+        except SignalsChanged:
+            self._remember(carried_changes)  # the row was read again, and does not have them yet
+            raise
+        self._carried = None
+
+    def _remember(self, changes: dict[str, Any]) -> None:
+        for name, value in changes.items():
+            setattr(self.operation, name, value)
+
+    def persist(self, write: journal.Write | None = None, **changes: Any) -> None:
         """Commit something that is true whatever others asked for meanwhile, and renew the lease."""
         while True:
             asked_at = time.monotonic()
             try:
-                self.fence.commit(write, **{**journal.lease_values(), **changes})
+                self.commit(write, **{**journal.lease_values(), **changes})
             except SignalsChanged:
                 continue
             self.held.renewed(asked_at)
             return
+
+    def commit_and_renew(self, write: journal.Write) -> None:
+        """Commit and renew the lease, unless somebody asked for something since: then the driver decides again.
+
+        Raises:
+            SignalsChanged: Nothing was written.
+        """
+        asked_at = time.monotonic()
+        self.commit(write, **journal.lease_values())
+        self.held.renewed(asked_at)
 
     def rest(
         self,
@@ -161,7 +204,7 @@ class Driver:
                     )
 
             try:
-                self.fence.commit(
+                self.commit(
                     all_writes,
                     **journal.release_values(0.0 if woken else after),
                     state=resting,
@@ -184,7 +227,7 @@ class Driver:
         if operation.state == OperationState.CANCELLING and operation.phase in (StepPhase.MAIN, StepPhase.SUCCESS):
             return self._cancel()
         if operation.pause_requested:
-            self.fence.commit(
+            self.commit(
                 lambda: journal.add_event(operation, "operation.paused"),
                 **journal.release_values(None),
                 state=OperationState.PAUSED,
@@ -215,6 +258,56 @@ class Driver:
         if operation.phase == StepPhase.FAILURE:
             return ending.fail(self)
         return ending.succeed(self)
+
+    # -- what a step needs --------------------------------------------------------------------------------------------
+
+    def may_run(self, step: Step, task: Any) -> bool:
+        """Say whether this worker's message is of the queue and has the time limits that a step asks for."""
+        if self.queue is None:
+            return True
+        queue = routing.queue_for(task, step.options, is_heavy=self.operation.is_heavy)
+        return queue == self.queue and routing.limits_of(task, step.options) == self.limits
+
+    def hand_over(self, step: Step, task: Any) -> bool:
+        """Give the operation to a worker that may run its next step."""
+        queue = routing.queue_for(task, step.options, is_heavy=self.operation.is_heavy)
+        hard, soft = routing.limits_of(task, step.options)
+        return self.rest(
+            WaitKind.QUEUE,
+            f"for a worker of queue {queue}",
+            0.0,
+            hand_over=True,
+            queue=queue,
+            time_limit=hard,
+            soft_time_limit=soft,
+            priority=step.options.get("priority", self.operation.priority),
+        )
+
+    def arguments(self, step: Step) -> tuple[list[Any], dict[str, Any]]:
+        """Return a step's arguments, with the previous result where it takes one."""
+        args, kwargs = list(step.args), dict(step.kwargs)
+        if step.takes_result:
+            available, value = self.previous_result(step)
+            if available:
+                args.insert(0, value)
+        return args, kwargs
+
+    def context(self, step: Step, *, began: bool = False, outcome_unknown: bool = False) -> StepContext:
+        """Return what a step's code may know."""
+        operation = self.operation
+        return StepContext(
+            idempotency_key=step.idempotency_key,
+            operation_id=operation.pk,
+            root_id=operation.root_id,
+            step_id=step.pk,
+            attempt=max(1, step.attempts),
+            outcome_unknown=outcome_unknown,
+            began=began,
+            failed_error=operation.error,
+            failed_traceback=operation.error_traceback,
+            ensure_lease=self.held.ensure,
+            polls=step.polls,
+        )
 
     def behind(self, step: Step) -> dict[str, Any]:
         """Columns that go on behind a step; from the last main step to the success path in the same commit."""

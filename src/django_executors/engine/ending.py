@@ -32,24 +32,38 @@ from ..states import (
 if TYPE_CHECKING:
     from .drive import Driver
 
-__all__ = ["cancel_untouched", "fail", "go_to_failure", "quarantine", "step_failed", "succeed"]
+__all__ = [
+    "cancel_untouched",
+    "fail",
+    "go_to_failure",
+    "quarantine",
+    "step_failed",
+    "succeed",
+    "success_values",
+    "write_success",
+]
 
 
 def succeed(driver: Driver) -> bool:
     """End an operation whose last step succeeded."""
-    main = driver.phase_steps(StepPhase.MAIN)
-    result = main[-1].result if main else None
-
-    def write() -> None:
-        resource = _own_resource(driver.operation)
-        transitional = resource is not None and is_transitional(getattr(resource, "state", None))
-        if transitional and _holds(driver.operation, resource):
-            # The executor has no success path that says so itself; the operation did succeed.
-            _transition(driver.operation, resource, "set_ok")
-        _close(driver.operation, OperationState.SUCCEEDED)
-
-    _end(driver, OperationState.SUCCEEDED, write, result=result)
+    driver.commit(lambda: write_success(driver), **success_values(driver))
     return False
+
+
+def write_success(driver: Driver) -> None:
+    """Write what belongs to a good end, inside its commit."""
+    resource = _own_resource(driver.operation)
+    transitional = resource is not None and is_transitional(getattr(resource, "state", None))
+    if transitional and _holds(driver.operation, resource):
+        # The executor has no success path that says so itself; the operation did succeed.
+        _transition(driver.operation, resource, "set_ok")
+    _close(driver.operation, OperationState.SUCCEEDED)
+
+
+def success_values(driver: Driver) -> dict[str, Any]:
+    """Return the operation's columns of a good end."""
+    main = driver.phase_steps(StepPhase.MAIN)
+    return {**_end_values(OperationState.SUCCEEDED), "result": main[-1].result if main else None}
 
 
 def step_failed(driver: Driver, step: Step, error: Exception, *, state: StepState) -> bool:
@@ -200,16 +214,18 @@ def cancel_untouched(driver: Driver) -> bool:
 
 def _end(driver: Driver, state: OperationState, write: Any, **changes: Any) -> None:
     # Not driver.persist: when somebody cancels at this very moment, the driver decides again what the end is.
-    driver.fence.commit(
-        write,
-        state=state,
+    driver.commit(write, **_end_values(state), **changes)
+
+
+def _end_values(state: OperationState) -> dict[str, Any]:
+    return {
+        "state": state,
         **journal.release_values(None),
-        wait_kind=WaitKind.NONE,
-        wait_reason="",
-        wait_key="",
-        finished_at=clock.now(),
-        **changes,
-    )
+        "wait_kind": WaitKind.NONE,
+        "wait_reason": "",
+        "wait_key": "",
+        "finished_at": clock.now(),
+    }
 
 
 def _close(operation: Operation, state: OperationState, text: str = "") -> None:

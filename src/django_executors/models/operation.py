@@ -116,7 +116,7 @@ class Operation(models.Model):
         """The resource's row, or None when it is gone or the operation has none."""
         if self.resource_type_id is None:
             return None
-        model = self.resource_type.model_class() if self.resource_type else None
+        model = ContentType.objects.get_for_id(self.resource_type_id).model_class()
         if model is None:
             return None
         return model._base_manager.filter(pk=self.resource_pk).first()
