@@ -77,7 +77,8 @@ def deserialize(reference: str) -> Any:
     """
     model, pk = resolve_model(reference)
     try:
-        instance = model._base_manager.filter(pk=pk).first()
+        # Not first(): it would sort, which costs more than it says.
+        instance = next(iter(model._base_manager.filter(pk=pk).order_by()), None)
     except (ValueError, ValidationError) as exc:
         raise ReferenceNotAllowed(f"{reference!r} has a primary key that its model cannot have") from exc
     if instance is None:

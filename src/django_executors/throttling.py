@@ -65,7 +65,7 @@ def release_resource(resource: str) -> None:
 
 def release_operation(operation_id: uuid.UUID) -> None:
     """Give back an operation's slots, or its places in line; inside the transaction that ends it."""
-    keys = Slot.objects.filter(operation_id=operation_id).values_list("throttle_id", flat=True)
+    keys = Slot.objects.filter(operation_id=operation_id).order_by().values_list("throttle_id", flat=True)
     _release(keys, operation_id=operation_id)
 
 

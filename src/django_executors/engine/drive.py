@@ -97,7 +97,7 @@ class Driver:
         return self.fence.operation
 
     def run(self, taken_over: bool) -> None:
-        self.steps = {step.position: step for step in Step.objects.filter(operation=self.operation)}
+        self.steps = {step.position: step for step in Step.objects.filter(operation_id=self.operation.pk).order_by()}
         self.seen_signals = self.operation.signals
         if taken_over:
             self._note_takeover()

@@ -240,11 +240,12 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
         parent = Operation.objects.get(pk=operation.parent_id)
         if not parent.lease_owner:
             nudge_on_commit(parent)
-    for follower in Operation.objects.filter(
-        parent=operation, parent_step=None, state__in=(OperationState.SCHEDULED, OperationState.WAITING)
-    ):
-        transaction.on_commit(partial(wake_and_nudge, follower.pk))
-        Operation.objects.filter(pk=follower.pk, due_at=None).update(due_at=clock.now(), nudge_at=clock.from_now(1.0))
+    followers = Operation.objects.filter(
+        parent_id=operation.pk, parent_step=None, state__in=(OperationState.SCHEDULED, OperationState.WAITING)
+    )
+    for pk in followers.order_by().values_list("pk", flat=True):
+        transaction.on_commit(partial(wake_and_nudge, pk))
+        Operation.objects.filter(pk=pk, due_at=None).update(due_at=clock.now(), nudge_at=clock.from_now(1.0))
 
 
 # -- rows that must not lie -------------------------------------------------------------------------------------------

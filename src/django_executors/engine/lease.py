@@ -16,10 +16,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import Error, connection
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Coalesce
+from django.db.models.sql import UpdateQuery
 
 from .. import clock
 from ..conf import settings
@@ -66,7 +68,9 @@ def claim(operation_id: uuid.UUID, queue: str | None) -> tuple[Fence, bool] | No
     if queue is not None:
         candidates = candidates.filter(queue=queue)
     # Order matters to MariaDB, which evaluates assignments one after the other: lease_owner comes last.
-    claimed = candidates.update(
+    operation = _update_and_read(
+        operation_id,
+        candidates,
         takeovers=Case(When(lease_owner="", then=F("takeovers")), default=F("takeovers") + 1),
         wait_key=Case(When(lease_owner="", then=Value("")), default=Value("taken over")),
         state=Case(
@@ -81,12 +85,20 @@ def claim(operation_id: uuid.UUID, queue: str | None) -> tuple[Fence, bool] | No
         lease_owner=me,
         **lease_values(),
     )
-    if not claimed:
-        return None
-    operation = Operation.objects.filter(pk=operation_id, lease_owner=me).first()
-    if operation is None:
+    if operation is None or operation.lease_owner != me:
         return None
     return Fence(operation, me, operation.lease_token), operation.wait_key == "taken over"
+
+
+def _update_and_read(pk: uuid.UUID, candidates: QuerySet[Operation], **values: Any) -> Operation | None:
+    """Update an operation if it is among the candidates, and read it; in one statement where the database can."""
+    if connection.vendor == "mysql":
+        return Operation.objects.filter(pk=pk).first() if candidates.update(**values) else None
+    query: Any = candidates.query.chain(UpdateQuery)
+    query.add_update_values(values)
+    sql, params = query.get_compiler(connection=connection).as_sql()
+    rows = Operation.objects.raw(f"{sql} RETURNING *", params)
+    return next(iter(rows), None)
 
 
 class HeldLease:

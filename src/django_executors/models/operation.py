@@ -119,7 +119,7 @@ class Operation(models.Model):
         model = ContentType.objects.get_for_id(self.resource_type_id).model_class()
         if model is None:
             return None
-        return model._base_manager.filter(pk=self.resource_pk).first()
+        return next(iter(model._base_manager.filter(pk=self.resource_pk).order_by()), None)
 
     def why(self) -> str:
         """Say in one line what the operation does, or why it does not move."""
