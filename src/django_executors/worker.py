@@ -15,6 +15,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import WorkController
 
 from .conf import settings
+from .engine.connections import check_connections
 from .engine.dispatcher import DispatcherThread
 from .engine.drive import drive
 from .nudges import DRIVE_TASK
@@ -43,9 +44,19 @@ def _stop_draining(**kwargs: Any) -> None:
     _draining.value = 0
 
 
-@shared_task(name=DRIVE_TASK, bind=True, ignore_result=True, max_retries=0)
+class _DriveTask(celery.Task):  # type: ignore[type-arg]
+    @property
+    def request(self) -> Any:
+        """The running message, marked as eager: Celery's Django support closes connections around every other one."""
+        request = self._get_request()  # type: ignore[attr-defined]
+        request.is_eager = True
+        return request
+
+
+@shared_task(name=DRIVE_TASK, base=_DriveTask, bind=True, ignore_result=True, max_retries=0)
 def drive_operation(self: celery.Task[Any, Any], operation_id: str, queue: str) -> None:
     """Handle a message that says "look at this operation"."""
+    check_connections()
     # Celery has the soft limit second, we have it second too: (hard, soft).
     hard, soft = (self.request.timelimit or (None, None))[:2]
     drive(operation_id, queue=queue, limits=(hard, soft), draining=is_draining)
