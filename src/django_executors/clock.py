@@ -7,6 +7,7 @@ for this process with `advance`.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from django.db import connection
 from django.db.models import DateTimeField, ExpressionWrapper, Value
@@ -38,10 +39,12 @@ def now() -> Combinable:
 
 def from_now(seconds: float) -> Expression:
     """Return an expression for the database's current time plus ``seconds``."""
-    shift = _offset + timedelta(seconds=seconds)
-    if not shift:
-        return Now()
-    return ExpressionWrapper(Now() + Value(shift), output_field=DateTimeField())
+    return _shifted(_offset + timedelta(seconds=seconds))
+
+
+@lru_cache(maxsize=500)  # always the same object for the same time: statements are cached by what they consist of
+def _shifted(shift: timedelta) -> Expression:
+    return ExpressionWrapper(Now() + Value(shift), output_field=DateTimeField()) if shift else Now()
 
 
 def read() -> datetime:

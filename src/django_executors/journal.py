@@ -12,7 +12,7 @@ import logging
 import time
 import traceback as traceback_module
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -28,17 +28,21 @@ from .models import Attempt, Claim, Event, Operation, Step
 from .plan import Node, OperationPlan
 from .redaction import redact
 from .references import resolve_model
+from .statements import run_insert, run_update
 from .states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState, can_move, can_move_step
 
-__all__ = ["Fence", "add_event", "claim_resources", "open_operation", "record_attempt"]
+__all__ = ["Fence", "add_event", "claim_resources", "new_operation", "open_operations", "record_attempt"]
 
 logger = logging.getLogger("django_executors")
 
 Write = Callable[[], "dict[str, Any] | None"]
 """Writes inside of a commit; may return columns of the operation that are known only now."""
 
+_NEXT_VERSION = F("version") + 1
+_NEXT_ATTEMPT = F("attempts") + 1
 _DATABASE_TRIES = 6
 _CLAIM_TRIES = 3
+_ROWS_PER_INSERT = 500
 
 
 class SignalsChanged(Exception):
@@ -80,7 +84,7 @@ class Fence:
                     late = (write() if write is not None else None) or {}
                     if late:
                         self._check_move(late)
-                        Operation.objects.filter(pk=operation.pk).update(**late)
+                        run_update(Operation, {"id": operation.pk}, late)
                     faults.reach("inside commit")
                 faults.reach("after commit")
             except (OperationalError, InterfaceError):
@@ -107,14 +111,14 @@ class Fence:
 
     def _guarded_update(self, changes: dict[str, Any]) -> None:
         operation = self.operation
-        rows = Operation.objects.filter(
-            pk=operation.pk,
-            lease_owner=self.owner,
-            lease_token=self.token,
-            version=operation.version,
-            signals=operation.signals,
-        ).update(version=F("version") + 1, **changes)
-        if rows:
+        mine = {
+            "id": operation.pk,
+            "lease_owner": self.owner,
+            "lease_token": self.token,
+            "version": operation.version,
+            "signals": operation.signals,
+        }
+        if run_update(Operation, mine, {"version": _NEXT_VERSION, **changes}):
             return
         found = Operation.objects.filter(pk=operation.pk).first()
         if (
@@ -155,23 +159,33 @@ def release_values(after: float | None) -> dict[str, Any]:
 # -- opening ----------------------------------------------------------------------------------------------------------
 
 
-def claim_resources(references: Iterable[str], operation_id: uuid.UUID, *, from_root: uuid.UUID | None = None) -> None:
-    """Hold resources for an operation, all or none; inside the caller's transaction.
+def claim_resources(claims: Mapping[str, uuid.UUID], *, from_root: uuid.UUID | None = None) -> None:
+    """Hold resources for operations, all or none; inside the caller's transaction.
 
     Args:
-        references: Which resources; the same order everywhere, so that two callers cannot deadlock.
-        operation_id: The outermost operation that will hold them.
+        claims: Each reference with the outermost operation that will hold it. They are taken in the same order everywhere, so
+            that two callers cannot deadlock.
         from_root: An operation whose claims may be taken over: the one in whose step the caller runs.
 
     Raises:
         OperationConflict: One of them is held by another operation, which is named.
     """
-    for reference in sorted(set(references)):
-        for _ in range(_CLAIM_TRIES):
-            if _claim(reference, operation_id, from_root):
-                break
-        else:
-            raise OperationConflict(reference, None, title="it changes hands right now")
+    if not claims:
+        return
+    try:
+        with transaction.atomic():
+            Claim.objects.bulk_create([Claim(resource=ref, operation_id=claims[ref]) for ref in sorted(claims)])
+    except IntegrityError:
+        # At least one is held: one by one, to name it, or to take it over.
+        for reference in sorted(claims):
+            _claim_one(reference, claims[reference], from_root)
+
+
+def _claim_one(reference: str, operation_id: uuid.UUID, from_root: uuid.UUID | None) -> None:
+    for _ in range(_CLAIM_TRIES):
+        if _claim(reference, operation_id, from_root):
+            return
+    raise OperationConflict(reference, None, title="it changes hands right now")
 
 
 def _claim(reference: str, operation_id: uuid.UUID, from_root: uuid.UUID | None) -> bool:
@@ -195,7 +209,7 @@ def _claim(reference: str, operation_id: uuid.UUID, from_root: uuid.UUID | None)
     return True
 
 
-def open_operation(
+def new_operation(
     plan: OperationPlan,
     *,
     operation_id: uuid.UUID | None = None,
@@ -213,7 +227,7 @@ def open_operation(
     idempotency_key: str | None = None,
     trace_context: dict[str, Any] | None = None,
 ) -> Operation:
-    """Write an operation with its steps, in the caller's transaction. Claims and messages are the caller's business.
+    """Make an operation, in memory; `open_operations` writes it.
 
     Args:
         countdown: Seconds until the first step may run; None: not before somebody wakes it.
@@ -227,7 +241,7 @@ def open_operation(
     due = None if countdown is None else clock.from_now(countdown)
     nudge = None if countdown is None else clock.from_now(countdown + settings.NUDGE_GRACE_SECONDS)
     follows_parent = parent is not None and parent_step is None
-    operation = Operation(
+    return Operation(
         id=pk,
         executor=plan["executor"],
         title=plan["title"][:255],
@@ -253,22 +267,36 @@ def open_operation(
         trace_context=trace_context or (parent.trace_context if parent is not None else {}),
         created_at=clock.now(),
     )
-    Operation.objects.bulk_create([operation])
+
+
+def open_operations(operations: Sequence[Operation], plans: Sequence[OperationPlan]) -> None:
+    """Write operations with their steps, in the caller's transaction. Claims and messages are the caller's business."""
+    Operation.objects.bulk_create(operations, batch_size=_ROWS_PER_INSERT)
+    steps: list[Step] = []
+    for operation, plan in zip(operations, plans, strict=True):
+        steps += _steps_of(operation, plan)
+    Step.objects.bulk_create(steps, batch_size=_ROWS_PER_INSERT)
+    opened = [
+        Event(operation_id=each.pk, kind="operation.opened", at=clock.now(), actor=each.actor) for each in operations
+    ]
+    Event.objects.bulk_create(opened, batch_size=_ROWS_PER_INSERT)
+    for operation in operations:
+        for name in ("created_at", "due_at", "nudge_at"):
+            # The database's clock has set them; read when somebody asks.
+            del operation.__dict__[name]
+
+
+def _steps_of(operation: Operation, plan: OperationPlan) -> list[Step]:
+    steps: list[Step] = []
     phases = (
         (StepPhase.MAIN, plan["main"]),
         (StepPhase.SUCCESS, plan["success"]),
         (StepPhase.FAILURE, plan["failure"]),
     )
-    steps: list[Step] = []
     for phase, nodes in phases:
         for node in nodes:
             steps.append(_step(operation, len(steps), phase, node))
-    Step.objects.bulk_create(steps)
-    add_event(operation, "operation.opened", actor=actor)
-    for name in ("created_at", "due_at", "nudge_at"):
-        # The database's clock has set them; read when somebody asks.
-        del operation.__dict__[name]
-    return operation
+    return steps
 
 
 def _step(operation: Operation, position: int, phase: StepPhase, node: Node) -> Step:
@@ -299,7 +327,7 @@ def update_step(step: Step, **changes: Any) -> None:
     """Change a step's row and the copy in memory."""
     if "state" in changes and step.state != changes["state"] and not can_move_step(step.state, changes["state"]):
         raise AssertionError(f"a step cannot move from {step.state} to {changes['state']}")
-    Step.objects.filter(pk=step.pk).update(**changes)
+    run_update(Step, {"id": step.pk}, changes)
     for name, value in changes.items():
         if not hasattr(value, "resolve_expression"):
             setattr(step, name, value)
@@ -314,21 +342,22 @@ def start_attempt(step: Step, number: int, **changes: Any) -> None:
 
 
 def finish_rows(steps: Sequence[Step]) -> None:
-    """Mark that row-only steps ended, one statement for all whose result in memory is None."""
-    plain = [step.pk for step in steps if step.result is None]
+    """Mark that row-only steps that follow each other ended; one statement if none has a result."""
     now = clock.now()
     values: dict[str, Any] = {
         "state": StepState.SUCCEEDED,
-        "attempts": F("attempts") + 1,
+        "attempts": _NEXT_ATTEMPT,
         "started_at": Coalesce("started_at", now),
         "finished_at": now,
         "error": "",
     }
-    if plain:
-        Step.objects.filter(pk__in=plain).update(result=None, **values)
+    first, last = steps[0], steps[-1]
+    if all(step.result is None for step in steps):
+        here = {"operation": first.operation_id, "position__gte": first.position, "position__lte": last.position}
+        run_update(Step, here, {"result": None, **values})
+        return
     for step in steps:
-        if step.result is not None:
-            Step.objects.filter(pk=step.pk).update(result=step.result, **values)
+        run_update(Step, {"id": step.pk}, {"result": step.result, **values})
 
 
 def finish_step(step: Step, state: StepState, *, result: Any = None, error: str = "", **changes: Any) -> None:
@@ -376,8 +405,9 @@ def error_traceback(error: BaseException) -> str:
 
 def add_event(operation: Operation, kind: str, text: str = "", *, actor: str = "", **data: Any) -> None:
     """Append to the audit."""
-    Event.objects.bulk_create(
-        [Event(operation_id=operation.pk, kind=kind, at=clock.now(), actor=actor, text=text, data=data)]
+    run_insert(
+        Event,
+        {"operation": operation.pk, "kind": kind, "at": clock.now(), "actor": actor, "text": text, "data": data},
     )
 
 

@@ -59,9 +59,16 @@ def nudge_operation(operation: Operation) -> bool:
     )
 
 
-def nudge_on_commit(operation: Operation) -> None:
-    """Publish a message once the current transaction is committed; nothing when it is rolled back."""
-    transaction.on_commit(partial(nudge_operation, operation))
+def nudge_on_commit(*operations: Operation) -> None:
+    """Publish a message about each once the current transaction is committed; nothing when it is rolled back."""
+    transaction.on_commit(partial(_nudge_all, operations))
+
+
+def _nudge_all(operations: tuple[Operation, ...]) -> None:
+    for operation in operations:
+        if not nudge_operation(operation):
+            # Each further try would wait for the broker as long; the dispatcher finds them all.
+            return
 
 
 def wake_and_nudge(operation_id: uuid.UUID) -> None:

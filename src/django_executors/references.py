@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from .exceptions import ReferenceNotAllowed, ResourceGone
 from .models import ResourceBase
+from .statements import fetch
 
 __all__ = ["deserialize", "is_registered", "register", "serialize"]
 
@@ -77,8 +78,7 @@ def deserialize(reference: str) -> Any:
     """
     model, pk = resolve_model(reference)
     try:
-        # Not first(): it would sort, which costs more than it says.
-        instance = next(iter(model._base_manager.filter(pk=pk).order_by()), None)
+        instance = next(fetch(model, **{model._meta.pk.name: pk}), None)
     except (ValueError, ValidationError) as exc:
         raise ReferenceNotAllowed(f"{reference!r} has a primary key that its model cannot have") from exc
     if instance is None:

@@ -15,6 +15,7 @@ from django.db.models import F
 from . import clock
 from .models import Operation, Slot, Throttle
 from .nudges import wake_and_nudge
+from .statements import fetch_column
 
 __all__ = ["acquire", "release_operation", "release_resource"]
 
@@ -65,7 +66,7 @@ def release_resource(resource: str) -> None:
 
 def release_operation(operation_id: uuid.UUID) -> None:
     """Give back an operation's slots, or its places in line; inside the transaction that ends it."""
-    keys = Slot.objects.filter(operation_id=operation_id).order_by().values_list("throttle_id", flat=True)
+    keys = fetch_column(Slot, "throttle", {"operation": operation_id})
     _release(keys, operation_id=operation_id)
 
 

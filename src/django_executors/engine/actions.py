@@ -181,7 +181,7 @@ def _restart(
             + [{"kind": "parallel", "branches": s.plan} for s in row.steps.filter(kind=Step.Kind.PARALLEL) if s.plan]
         )
         references += [each["resource"] for each in nested if each["exclusive"]]
-        journal.claim_resources([ref for ref in references if ref], row.pk)
+        journal.claim_resources({ref: row.pk for ref in references if ref})
         reopen(row, actor=actor, reason=reason, command=command, position=position)
         nudge_on_commit(row)
     return Operation.objects.get(pk=row.pk)

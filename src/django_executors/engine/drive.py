@@ -30,6 +30,7 @@ from ..exceptions import (
 from ..journal import Fence, SignalsChanged
 from ..models import Operation, Step
 from ..nudges import nudge
+from ..statements import fetch
 from ..states import OperationState, StepPhase, StepState, WaitKind
 from . import attempts, ending, lease, parts
 from .running import step_task_id
@@ -97,7 +98,7 @@ class Driver:
         return self.fence.operation
 
     def run(self, taken_over: bool) -> None:
-        self.steps = {step.position: step for step in Step.objects.filter(operation_id=self.operation.pk).order_by()}
+        self.steps = {step.position: step for step in fetch(Step, operation=self.operation.pk)}
         self.seen_signals = self.operation.signals
         if taken_over:
             self._note_takeover()

@@ -18,6 +18,7 @@ from ..models.resource import save_transition
 from ..nudges import nudge_on_commit, wake_and_nudge
 from ..plan import Node, nested_operations
 from ..references import deserialize, resolve_model, serialize
+from ..statements import fetch_column, run_delete
 from ..states import (
     OperationState,
     ResourceState,
@@ -42,6 +43,9 @@ __all__ = [
     "success_values",
     "write_success",
 ]
+
+
+_NOT_BEGUN = (OperationState.SCHEDULED, OperationState.WAITING)
 
 
 def succeed(driver: Driver) -> bool:
@@ -231,7 +235,7 @@ def _end_values(state: OperationState) -> dict[str, Any]:
 def _close(operation: Operation, state: OperationState, text: str = "") -> None:
     """What every end does: give back claims and slots, tell the parent and the followers."""
     if operation.is_root:
-        Claim.objects.filter(operation_id=operation.pk).delete()
+        run_delete(Claim, {"operation_id": operation.pk})
     throttling.release_operation(operation.pk)
     journal.add_event(operation, f"operation.{state}", text)
     if operation.parent_step_id is not None and operation.parent_id is not None:
@@ -240,10 +244,8 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
         parent = Operation.objects.get(pk=operation.parent_id)
         if not parent.lease_owner:
             nudge_on_commit(parent)
-    followers = Operation.objects.filter(
-        parent_id=operation.pk, parent_step=None, state__in=(OperationState.SCHEDULED, OperationState.WAITING)
-    )
-    for pk in followers.order_by().values_list("pk", flat=True):
+    followers = {"parent": operation.pk, "parent_step__isnull": True, "state__in": _NOT_BEGUN}
+    for pk in fetch_column(Operation, "id", followers):
         transaction.on_commit(partial(wake_and_nudge, pk))
         Operation.objects.filter(pk=pk, due_at=None).update(due_at=clock.now(), nudge_at=clock.from_now(1.0))
 

@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import Error, connection
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
-from django.db.models.sql import UpdateQuery
 
 from .. import clock
 from ..conf import settings
 from ..exceptions import LeaseLost
 from ..journal import Fence, lease_values
 from ..models import Operation
+from ..statements import update_and_fetch
 from ..states import OperationState
 
 __all__ = ["HeldLease", "claim", "hold", "owner"]
@@ -41,6 +41,19 @@ _CLAIMABLE = (
     OperationState.CANCELLING,
     OperationState.COMPENSATING,
 )
+
+_TAKEN = {
+    "takeovers": Case(When(lease_owner="", then=F("takeovers")), default=F("takeovers") + 1),
+    "wait_key": Case(When(lease_owner="", then=Value("")), default=Value("taken over")),
+    "state": Case(
+        When(state__in=(OperationState.SCHEDULED, OperationState.WAITING), then=Value(OperationState.RUNNING)),
+        default=F("state"),
+    ),
+    "wait_kind": Value(""),
+    "wait_reason": Value(""),
+    "version": F("version") + 1,
+    "lease_token": F("lease_token") + 1,
+}
 
 _owner: tuple[int, str] = (0, "")
 
@@ -64,41 +77,15 @@ def claim(operation_id: uuid.UUID, queue: str | None) -> tuple[Fence, bool] | No
         queue, or another worker was faster.
     """
     me = owner()
-    candidates = Operation.objects.filter(pk=operation_id, due_at__lte=clock.now(), state__in=_CLAIMABLE)
+    where: dict[str, Any] = {"due_at__lte": clock.now(), "state__in": _CLAIMABLE}
     if queue is not None:
-        candidates = candidates.filter(queue=queue)
+        where["queue"] = queue
     # Order matters to MariaDB, which evaluates assignments one after the other: lease_owner comes last.
-    operation = _update_and_read(
-        operation_id,
-        candidates,
-        takeovers=Case(When(lease_owner="", then=F("takeovers")), default=F("takeovers") + 1),
-        wait_key=Case(When(lease_owner="", then=Value("")), default=Value("taken over")),
-        state=Case(
-            When(state__in=(OperationState.SCHEDULED, OperationState.WAITING), then=Value(OperationState.RUNNING)),
-            default=F("state"),
-        ),
-        started_at=Coalesce(F("started_at"), clock.now()),
-        wait_kind="",
-        wait_reason="",
-        version=F("version") + 1,
-        lease_token=F("lease_token") + 1,
-        lease_owner=me,
-        **lease_values(),
-    )
+    values = {**_TAKEN, **lease_values(), "started_at": Coalesce(F("started_at"), clock.now()), "lease_owner": me}
+    operation = update_and_fetch(Operation, operation_id, where, values)
     if operation is None or operation.lease_owner != me:
         return None
     return Fence(operation, me, operation.lease_token), operation.wait_key == "taken over"
-
-
-def _update_and_read(pk: uuid.UUID, candidates: QuerySet[Operation], **values: Any) -> Operation | None:
-    """Update an operation if it is among the candidates, and read it; in one statement where the database can."""
-    if connection.vendor == "mysql":
-        return Operation.objects.filter(pk=pk).first() if candidates.update(**values) else None
-    query: Any = candidates.query.chain(UpdateQuery)
-    query.add_update_values(values)
-    sql, params = query.get_compiler(connection=connection).as_sql()
-    rows = Operation.objects.raw(f"{sql} RETURNING *", params)
-    return next(iter(rows), None)
 
 
 class HeldLease:

@@ -71,25 +71,14 @@ def _open(driver: Driver, step: Step) -> bool:
                 settings.UNKNOWN_TASK_SECONDS,
             )
     available, value = driver.previous_result(step)
+    attempts = step.attempts + 1
 
     def write() -> None:
         if step.kind == Step.Kind.OPERATION and step.plan is not None:
             _open_nested(operation, step, step.plan)
         else:
-            for number, branch in enumerate(step.plan or []):
-                part = journal.open_operation(
-                    _branch_plan(operation, number, branch),
-                    queue=operation.queue,
-                    priority=operation.priority,
-                    is_heavy=operation.is_heavy,
-                    parent=operation,
-                    parent_step=step,
-                    branch=number,
-                    input={"value": value} if available else None,
-                    label=operation.resource_label,
-                )
-                nudge_on_commit(part)
-        journal.update_step(step, state=StepState.WAITING, attempts=step.attempts + 1)
+            _open_branches(operation, step, {"value": value} if available else None)
+        journal.update_step(step, state=StepState.WAITING, attempts=attempts)
 
     try:
         return driver.rest(WaitKind.PARTS, "its parts were opened", settings.WAIT_FLOOR_SECONDS, write)
@@ -102,12 +91,32 @@ def _open(driver: Driver, step: Step) -> bool:
         return driver.step_failed(step, error)
 
 
+def _open_branches(operation: Operation, step: Step, given: dict[str, Any] | None) -> None:
+    plans = [_branch_plan(operation, number, branch) for number, branch in enumerate(step.plan or [])]
+    parts = [
+        journal.new_operation(
+            plan,
+            queue=operation.queue,
+            priority=operation.priority,
+            is_heavy=operation.is_heavy,
+            parent=operation,
+            parent_step=step,
+            branch=number,
+            input=given,
+            label=operation.resource_label,
+        )
+        for number, plan in enumerate(plans)
+    ]
+    journal.open_operations(parts, plans)
+    nudge_on_commit(*parts)
+
+
 def _open_nested(operation: Operation, step: Step, nested: OperationPlan) -> None:
     executor = registry.find_executor(nested["executor"])
     resource = deserialize(nested["resource"])
     before = getattr(resource, "state", None)
     executor.pre_apply(resource, **executor.decode_arguments(nested["kwargs"]))
-    part = journal.open_operation(
+    part = journal.new_operation(
         nested,
         queue=routing.queue_for(None, {}, is_heavy=operation.is_heavy),
         priority=operation.priority,
@@ -117,6 +126,7 @@ def _open_nested(operation: Operation, step: Step, nested: OperationPlan) -> Non
         state_before=before,
         label=str(resource),
     )
+    journal.open_operations([part], [nested])
     nudge_on_commit(part)
 
 
@@ -139,11 +149,13 @@ def _branch_plan(operation: Operation, number: int, branch: list[Any]) -> Operat
 
 
 def _reopen(driver: Driver, step: Step, parts: list[Operation]) -> bool:
+    attempts = step.attempts + 1
+
     def write() -> None:
         for part in parts:
             reopen(part, actor=driver.operation.actor, reason="its parent was resumed")
-            nudge_on_commit(part)
-        journal.update_step(step, state=StepState.WAITING, attempts=step.attempts + 1)
+        nudge_on_commit(*parts)
+        journal.update_step(step, state=StepState.WAITING, attempts=attempts)
 
     try:
         return driver.rest(WaitKind.PARTS, "its failed parts were resumed", settings.WAIT_FLOOR_SECONDS, write)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -18,82 +20,126 @@ from ..plan import OperationPlan, nested_operations
 from ..states import OPEN_OPERATION_STATES, OperationState
 from .drive import drive
 
-__all__ = ["open_in_transaction", "run_here"]
+__all__ = ["Opening", "open_in_transaction", "run_here"]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is to be opened on one resource.
+
+    Attributes:
+        reference: The resource.
+        label: Its name, for people.
+        exclusive: Whether the operation keeps others off it.
+        plan: The steps.
+        pre_apply: Moves the resource. Called when all resources are held, inside the transaction; whatever it raises leaves
+            nothing behind.
+        state_before: The state that it had before.
+        idempotency_key: The same key gets the operation that was opened first.
+    """
+
+    reference: str
+    label: str
+    exclusive: bool
+    plan: OperationPlan
+    pre_apply: Callable[[], None]
+    state_before: Any = None
+    idempotency_key: str | None = None
 
 
 def open_in_transaction(
+    openings: Sequence[Opening],
     *,
-    reference: str,
-    label: str,
-    exclusive: bool,
-    plan: OperationPlan,
-    pre_apply: Callable[[], None],
-    state_before: Any = None,
     is_async: bool = True,
     countdown: float = 0.0,
     is_heavy: bool = False,
     priority: int | None = None,
     actor: str = "",
-    idempotency_key: str | None = None,
     trace_context: dict[str, Any] | None = None,
-) -> Operation:
-    """Claim the resources, move the resource to its scheduled state, and write the operation; all or nothing.
-
-    Args:
-        pre_apply: Moves the resource. Called when all resources are held, inside the transaction; whatever it raises leaves
-            nothing behind.
+) -> list[Operation]:
+    """Claim the resources, move them to their scheduled states, and write the operations; all or nothing.
 
     Returns:
-        The operation. With the same idempotency key, the one that was opened first.
+        The operations, in the order of the openings. With a known idempotency key, the one that was opened first.
 
     Raises:
         OperationConflict: Another operation holds one of the resources.
     """
+    known: dict[str | None, Operation] = {}
+    while True:
+        try:
+            with transaction.atomic():
+                known = _opened_before(openings)
+                new = [each for each in openings if each.idempotency_key not in known]
+                opened = _open(
+                    new,
+                    is_async=is_async,
+                    countdown=countdown,
+                    is_heavy=is_heavy,
+                    priority=priority,
+                    actor=actor,
+                    trace_context=trace_context,
+                )
+        except (IntegrityError, OperationConflict):
+            # Somebody with the same key was faster, and we ran into what it had written: then it is known by now.
+            if len(_opened_before(openings)) == len(known):
+                raise
+        else:
+            fresh = iter(opened)
+            return [known[each.idempotency_key] if each.idempotency_key in known else next(fresh) for each in openings]
 
-    def known() -> Operation | None:
-        return (
-            Operation.objects.filter(idempotency_key=idempotency_key).first() if idempotency_key is not None else None
-        )
 
-    pk = uuid7()
+def _opened_before(openings: Sequence[Opening]) -> dict[str | None, Operation]:
+    keys = [each.idempotency_key for each in openings if each.idempotency_key is not None]
+    if not keys:
+        return {}
+    return {each.idempotency_key: each for each in Operation.objects.filter(idempotency_key__in=keys)}
+
+
+def _open(
+    openings: Sequence[Opening], *, is_async: bool, countdown: float, is_heavy: bool, **columns: Any
+) -> list[Operation]:
     step = current_step()
-    try:
-        with transaction.atomic():
-            opened_before = known()
-            if opened_before is not None:
-                return opened_before
-            nested = nested_operations(plan["main"] + plan["success"])
-            references = {each["resource"] for each in nested if each["exclusive"]}
-            if exclusive:
-                references.add(reference)
-            # All in one go and in order: two operations that want the same resources cannot wait for each other.
-            journal.claim_resources(references, pk, from_root=step.root_id)
-            pre_apply()
-            # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
-            opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None
-            operation = journal.open_operation(
-                plan,
-                operation_id=pk,
-                queue=routing.queue_for(None, {}, is_heavy=is_heavy),
-                priority=priority,
-                is_heavy=is_heavy,
-                countdown=None if opener is not None else countdown,
-                parent=opener,
-                state_before=state_before,
-                label=label,
-                actor=actor,
-                idempotency_key=idempotency_key,
-                trace_context=trace_context,
-            )
-            if is_async and opener is None and not countdown:
-                nudge_on_commit(operation)
-    except (IntegrityError, OperationConflict):
-        # Somebody with the same key was faster, and we ran into what it had written.
-        opened_before = known()
-        if opened_before is None:
-            raise
-        return opened_before
-    return operation
+    claims: dict[str, uuid.UUID] = {}
+    ids = [uuid7() for _ in openings]
+    for opening, pk in zip(openings, ids, strict=True):
+        for reference in _references(opening):
+            if reference in claims:
+                raise OperationConflict(reference, claims[reference], title="another operation that is opened with it")
+            claims[reference] = pk
+    journal.claim_resources(claims, from_root=step.root_id)
+    for opening in openings:
+        opening.pre_apply()
+    # Opened inside a step: it follows the operation it was opened in, whose claims it has just taken over.
+    opener = Operation.objects.filter(pk=step.operation_id).first() if step.operation_id else None
+    operations = [
+        journal.new_operation(
+            opening.plan,
+            operation_id=pk,
+            queue=routing.queue_for(None, {}, is_heavy=is_heavy),
+            is_heavy=is_heavy,
+            countdown=None if opener is not None else countdown,
+            parent=opener,
+            state_before=opening.state_before,
+            label=opening.label,
+            idempotency_key=opening.idempotency_key,
+            **columns,
+        )
+        for opening, pk in zip(openings, ids, strict=True)
+    ]
+    journal.open_operations(operations, [opening.plan for opening in openings])
+    if is_async and opener is None and not countdown:
+        nudge_on_commit(*operations)
+    return operations
+
+
+def _references(opening: Opening) -> set[str]:
+    """Return what an operation holds from its opening on: its resource, and those of the operations nested in its plan."""
+    nested = nested_operations(opening.plan["main"] + opening.plan["success"])
+    references = {each["resource"] for each in nested if each["exclusive"]}
+    if opening.exclusive:
+        references.add(opening.reference)
+    return references
 
 
 def run_here(operation: Operation) -> Operation:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from celery import current_app
@@ -12,7 +14,7 @@ from django.db.models import Model
 from .. import registry
 from ..conf import settings
 from ..context import current_step
-from ..engine.start import open_in_transaction, run_here
+from ..engine.start import Opening, open_in_transaction, run_here
 from ..exceptions import ConfigurationError, PlanError, TransitionNotAllowed
 from ..models import Operation
 from ..models.resource import save_transition
@@ -116,37 +118,87 @@ class BaseExecutor:
             PlanError: The plan or an argument cannot be stored.
             ConfigurationError: The plan names a backend method that is not there.
         """
+        (operation,) = cls._open_all(
+            [instance],
+            idempotency_keys=[idempotency_key],
+            kwargs=kwargs,
+            is_async=is_async,
+            countdown=float(countdown),
+            is_heavy=is_heavy_task,
+            priority=priority,
+            actor=actor,
+        )
+        if is_async or current_step().operation_id is not None:
+            return operation
+        return run_here(operation)
+
+    @classmethod
+    def execute_many(
+        cls,
+        instances: Iterable[Any],
+        /,
+        countdown: float = 0,
+        is_heavy_task: bool = False,
+        *,
+        actor: str = "",
+        idempotency_key: str | None = None,
+        priority: int | None = None,
+        **kwargs: Any,
+    ) -> list[Operation]:
+        """Open one operation for each of many resources, all of them or none, in a few statements.
+
+        Args:
+            instances: The resources, saved.
+            idempotency_key: The same key, with the same resource, gets the operation that was opened first.
+
+        Returns:
+            The operations, in the order of the resources.
+
+        The other arguments and the errors are those of `execute`; ``kwargs`` are the same for all.
+        """
+        rows = list(instances)
+        keys = [None if idempotency_key is None else f"{idempotency_key}/{serialize(row)}"[:255] for row in rows]
+        return cls._open_all(
+            rows,
+            idempotency_keys=keys,
+            kwargs=kwargs,
+            countdown=float(countdown),
+            is_heavy=is_heavy_task,
+            priority=priority,
+            actor=actor,
+        )
+
+    @classmethod
+    def _open_all(
+        cls, instances: list[Any], *, idempotency_keys: list[str | None], kwargs: dict[str, Any], **options: Any
+    ) -> list[Operation]:
+        before = [getattr(instance, "state", None) for instance in instances]
+        openings = [cls._opening(row, key, kwargs) for row, key in zip(instances, idempotency_keys, strict=True)]
+        try:
+            return open_in_transaction(openings, **options)
+        except BaseException:
+            for instance, state in zip(instances, before, strict=True):
+                if state is not None:
+                    instance.state = state  # the row was rolled back, so the object in memory must be too
+            raise
+
+    @classmethod
+    def _opening(cls, instance: Any, idempotency_key: str | None, kwargs: dict[str, Any]) -> Opening:
         reference = serialize(instance)
         cls.check_arguments(instance, **kwargs)
-        before = getattr(instance, "state", None)
         step = current_step()
         if idempotency_key is None and step.operation_id is not None:
             # Opened by a step that may run twice.
             idempotency_key = f"{step.idempotency_key}/{cls.name}/{reference}"[:255]
-
-        plan = cls.build_plan(instance, reference, **kwargs)
-        try:
-            operation = open_in_transaction(
-                reference=reference,
-                label=str(instance),
-                exclusive=cls.exclusive,
-                plan=plan,
-                pre_apply=lambda: cls.pre_apply(instance, **kwargs),
-                state_before=before,
-                is_async=is_async,
-                countdown=float(countdown),
-                is_heavy=is_heavy_task,
-                priority=priority,
-                actor=actor,
-                idempotency_key=idempotency_key,
-            )
-        except BaseException:
-            if before is not None:
-                instance.state = before  # the row was rolled back, so the object in memory must be too
-            raise
-        if is_async or step.operation_id is not None:
-            return operation
-        return run_here(operation)
+        return Opening(
+            reference=reference,
+            label=str(instance),
+            exclusive=cls.exclusive,
+            plan=cls.build_plan(instance, reference, **kwargs),
+            pre_apply=partial(cls.pre_apply, instance, **kwargs),
+            state_before=getattr(instance, "state", None),
+            idempotency_key=idempotency_key,
+        )
 
     @classmethod
     def as_signature(cls, instance: Any, /, **kwargs: Any) -> Signature[Any]:

@@ -8,6 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from ..ids import uuid7
+from ..statements import fetch
 from ..states import OPEN_OPERATION_STATES, OperationState, StepPhase, WaitKind
 from .why import explain
 
@@ -119,7 +120,7 @@ class Operation(models.Model):
         model = ContentType.objects.get_for_id(self.resource_type_id).model_class()
         if model is None:
             return None
-        return next(iter(model._base_manager.filter(pk=self.resource_pk).order_by()), None)
+        return next(fetch(model, **{model._meta.pk.name: self.resource_pk}), None)
 
     def why(self) -> str:
         """Say in one line what the operation does, or why it does not move."""
