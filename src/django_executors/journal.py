@@ -13,6 +13,7 @@ import time
 import traceback as traceback_module
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -49,6 +50,22 @@ class SignalsChanged(Exception):
     """Somebody asked for attention (cancel, pause, wake) since the row was read; the row was read again."""
 
 
+class _Written:
+    """What one try of a commit has written: late columns, and what step rows in memory were before."""
+
+    def __init__(self) -> None:
+        self.late: dict[str, Any] = {}
+        self.before: list[tuple[Step, dict[str, Any]]] = []
+
+    def forget(self) -> None:
+        """Put the rows in memory back: the transaction was rolled back, so what it wrote has not happened."""
+        for step, values in reversed(self.before):
+            step.__dict__.update(values)
+
+
+_current: ContextVar[_Written | None] = ContextVar("django_executors_commit", default=None)
+
+
 class Fence:
     """The right of one worker to write one operation, and the last version of the row it knows.
 
@@ -74,21 +91,14 @@ class Fence:
         """
         operation = self.operation
         self._check_move(changes)
-        late: dict[str, Any] = {}
         nested = connection.in_atomic_block
         for attempt in range(_DATABASE_TRIES):
+            written = _Written()
             try:
-                faults.reach("before commit")
-                with transaction.atomic():
-                    self._guarded_update(changes)
-                    late = (write() if write is not None else None) or {}
-                    if late:
-                        self._check_move(late)
-                        run_update(Operation, {"id": operation.pk}, late)
-                    faults.reach("inside commit")
-                faults.reach("after commit")
+                self._try(write, changes, written)
             except (OperationalError, InterfaceError):
                 if nested or attempt == _DATABASE_TRIES - 1:
+                    written.forget()
                     raise
                 logger.warning(
                     "operation %s: the database failed, trying the commit again", operation.pk, exc_info=True
@@ -97,12 +107,31 @@ class Fence:
                 connection.close_if_unusable_or_obsolete()
                 if self._was_applied():
                     break
+                written.forget()
+            except BaseException:
+                written.forget()
+                raise
             else:
                 break
         operation.version += 1
-        for name, value in {**changes, **late}.items():
+        for name, value in {**changes, **written.late}.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(operation, name, value)
+
+    def _try(self, write: Write | None, changes: dict[str, Any], written: _Written) -> None:
+        faults.reach("before commit")
+        token = _current.set(written)
+        try:
+            with transaction.atomic():
+                self._guarded_update(changes)
+                written.late = (write() if write is not None else None) or {}
+                if written.late:
+                    self._check_move(written.late)
+                    run_update(Operation, {"id": self.operation.pk}, written.late)
+                faults.reach("inside commit")
+        finally:
+            _current.reset(token)
+        faults.reach("after commit")
 
     def _check_move(self, changes: dict[str, Any]) -> None:
         old, new = self.operation.state, changes.get("state", self.operation.state)
@@ -328,6 +357,9 @@ def update_step(step: Step, **changes: Any) -> None:
     if "state" in changes and step.state != changes["state"] and not can_move_step(step.state, changes["state"]):
         raise AssertionError(f"a step cannot move from {step.state} to {changes['state']}")
     run_update(Step, {"id": step.pk}, changes)
+    written = _current.get()
+    if written is not None:
+        written.before.append((step, {name: step.__dict__.get(name) for name in changes}))
     for name, value in changes.items():
         if not hasattr(value, "resolve_expression"):
             setattr(step, name, value)

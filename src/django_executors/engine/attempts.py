@@ -68,7 +68,9 @@ def _advance_backend(driver: Driver, step: Step, task: Any) -> bool:
     if outcome.retry is not None:
         return outcomes.retried(driver, step, outcome.retry, outcome_unknown)
     if outcome.error is not None:
-        return outcomes.failed(driver, step, task, outcome.error, outcome_unknown)
+        # A database that fails under a backend's feet says nothing about what the cloud was asked before.
+        unknown = outcome_unknown or isinstance(outcome.error, OperationalError | InterfaceError)
+        return outcomes.failed(driver, step, task, outcome.error, unknown)
     try:
         result = outcomes.storable(driver, step, outcome.result)
     except PlanError as error:

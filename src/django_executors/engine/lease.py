@@ -154,10 +154,9 @@ class _Heartbeat:
             return
         asked_at = time.monotonic()
         mine = Operation.objects.filter(pk__in=[lease.operation_id for lease in leases], lease_owner=owner())
-        renewed = mine.update(**lease_values())
-        still = {(lease.operation_id, lease.token) for lease in leases}
-        if renewed < len(leases):
-            still = set(mine.values_list("pk", "lease_token"))
+        mine.update(**lease_values())
+        # The owner is not enough: another thread of this process may have taken an operation over from a silent one.
+        still = set(mine.values_list("pk", "lease_token"))
         for lease in leases:
             if (lease.operation_id, lease.token) in still:
                 lease.renewed(asked_at)
