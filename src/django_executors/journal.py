@@ -26,7 +26,7 @@ from .conf import settings
 from .exceptions import BackendError, LeaseLost, OperationConflict
 from .ids import uuid7
 from .models import Attempt, Claim, Event, Operation, Step
-from .plan import Node, OperationPlan
+from .plan import Node, OperationPlan, storable_text
 from .redaction import redact
 from .references import resolve_model
 from .statements import run_insert, run_update
@@ -427,12 +427,12 @@ def error_text(error: BaseException) -> str:
         text = type(error).__name__
     elif not isinstance(error, BackendError):
         text = f"{type(error).__name__}: {text}"
-    return redact(text[:8000])[:4000]
+    return storable_text(redact(text[:8000]))[:4000]
 
 
 def error_traceback(error: BaseException) -> str:
     """Return the traceback for operators, without secrets; the end of it where it is very long."""
-    return redact("".join(traceback_module.format_exception(error))[-40000:])[-20000:]
+    return storable_text(redact("".join(traceback_module.format_exception(error))[-40000:]))[-20000:]
 
 
 def add_event(operation: Operation, kind: str, text: str = "", *, actor: str = "", **data: Any) -> None:

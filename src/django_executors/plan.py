@@ -18,7 +18,16 @@ from celery.canvas import Signature
 
 from .exceptions import PlanError
 
-__all__ = ["OPERATION_TASK", "Node", "OperationPlan", "check_json", "flatten", "nested_operations", "tasks_of"]
+__all__ = [
+    "OPERATION_TASK",
+    "Node",
+    "OperationPlan",
+    "check_json",
+    "flatten",
+    "nested_operations",
+    "storable_text",
+    "tasks_of",
+]
 
 OPERATION_TASK = "django_executors.operation"
 """Name of the signature that stands for a nested operation."""
@@ -202,33 +211,43 @@ def check_no_secret(arguments: Mapping[str, Any], where: str, name: str, redact:
             )
 
 
-def check_json(value: Any, where: str) -> None:
-    """Check that a value survives JSON unchanged.
+_DEEPEST = 100
+
+
+def check_json(value: Any, where: str, _depth: int = 0) -> None:
+    """Check that a value survives JSON and the database unchanged.
 
     Raises:
         PlanError: It does not; the text says where and what to do.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if _depth > _DEEPEST:
+        raise PlanError(f"{where} is nested deeper than {_DEEPEST} levels")
+    if isinstance(value, str):
         # str subclasses (Django's TextChoices, SafeString) are stored as their text.
-        return
-    if isinstance(value, float):
+        if value != storable_text(value):
+            raise PlanError(f"{where} has a character that no database stores, NUL or half of a pair: remove it")
+    elif isinstance(value, float):
         if not math.isfinite(value):
             raise PlanError(f"{where} is {value!r}, which JSON does not have")
-        return
-    if isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple):
         for item in value:
-            check_json(item, where)
-        return
-    if isinstance(value, dict):
+            check_json(item, where, _depth + 1)
+    elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise PlanError(f"{where} has the key {key!r}; JSON keys are text")
-            check_json(item, where)
-        return
-    hint = "convert it to text or a number first"
-    if hasattr(value, "_meta") and hasattr(value, "pk"):
-        hint = "pass django_executors.references.serialize(...) or its primary key"
-    raise PlanError(f"{where} is a {type(value).__name__}, which is not JSON: {hint}")
+            check_json(key, where, _depth + 1)
+            check_json(item, where, _depth + 1)
+    elif value is not None and not isinstance(value, bool | int):
+        hint = "convert it to text or a number first"
+        if hasattr(value, "_meta") and hasattr(value, "pk"):
+            hint = "pass django_executors.references.serialize(...) or its primary key"
+        raise PlanError(f"{where} is a {type(value).__name__}, which is not JSON: {hint}")
+
+
+def storable_text(text: str) -> str:
+    """Return a text without what databases refuse: NUL, and halves of surrogate pairs."""
+    return str(text).encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _walk(nodes: Iterable[Node]) -> Iterator[Node]:

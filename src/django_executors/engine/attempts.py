@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from .. import clock, faults, journal, registry, throttling
 from ..conf import settings
-from ..exceptions import LeaseLost, PlanError
+from ..exceptions import LeaseLost, PlanError, StepFailed
 from ..journal import SignalsChanged
 from ..models import Step
 from ..states import StepState, WaitKind
 from . import ending, outcomes, rows
+from .connections import close_left_open
 from .running import run_task
 from .slots import need_of, rest_for_slot
 
@@ -60,9 +61,14 @@ def _advance_backend(driver: Driver, step: Step, task: Any) -> bool:
     if not started:
         return False
     faults.reach("before step")
+    nested = connection.in_atomic_block  # the caller's own transaction: a test, or a call with is_async=False
     context = driver.context(step, began=True, outcome_unknown=outcome_unknown)
     outcome = run_task(task, driver.operation, step, args, kwargs, context)
     faults.reach("after step")
+    left_open = [] if nested else close_left_open()
+    if left_open:
+        text = f"{step.name} left a transaction open on {', '.join(left_open)}; what it wrote there was rolled back"
+        return driver.step_failed(step, StepFailed(text))
     if outcome.waiting is not None:
         return outcomes.not_ready(driver, step, task, outcome.waiting)
     if outcome.retry is not None:

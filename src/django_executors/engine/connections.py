@@ -1,10 +1,15 @@
-"""Database connections that live across messages: a new one costs more than most steps."""
+"""Database connections that live across messages: a new one costs more than most steps.
+
+What a step leaves behind on one must not reach the next commit.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connections
 
-__all__ = ["check_connections"]
+__all__ = ["check_connections", "close_left_open"]
 
 
 def check_connections() -> None:
@@ -21,3 +26,35 @@ def check_connections() -> None:
             connection.close_at = None
         connection.health_check_enabled = True  # type: ignore[attr-defined]
         connection.close_if_unusable_or_obsolete()
+
+
+def close_left_open() -> list[str]:
+    """Close this thread's connections on which somebody left a transaction open; return their names.
+
+    What was written in such a transaction is rolled back.
+    """
+    left = []
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block or not connection.autocommit or _in_transaction(connection):
+            # Not close(): inside an atomic block it would wait for the block to end, which nobody ends any more.
+            connection.in_atomic_block = False
+            connection.close()
+            left.append(connection.alias)
+    return left
+
+
+_OPEN = (1, 2, 3)
+"""libpq's numbers: active, in a transaction, in a failed transaction."""
+
+
+def _in_transaction(connection: Any) -> bool:
+    """Ask the driver whether a transaction was begun behind Django's back; without a round trip."""
+    raw = connection.connection
+    if connection.vendor == "postgresql":
+        info = getattr(raw, "info", None)
+        return info is not None and int(info.transaction_status) in _OPEN
+    if connection.vendor == "mysql":
+        return bool(getattr(raw, "server_status", 0) & 1)
+    return bool(getattr(raw, "in_transaction", False))

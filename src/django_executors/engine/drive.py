@@ -30,6 +30,7 @@ from ..exceptions import (
 from ..journal import Fence, SignalsChanged
 from ..models import Operation, Step
 from ..nudges import nudge
+from ..plan import storable_text
 from ..statements import fetch
 from ..states import OperationState, StepPhase, StepState, WaitKind
 from . import attempts, ending, lease, parts
@@ -210,7 +211,7 @@ class Driver:
                     **journal.release_values(0.0 if woken else after),
                     state=resting,
                     wait_kind=kind,
-                    wait_reason=reason[:2000],
+                    wait_reason=storable_text(reason)[:2000],
                     **changes,
                 )
             except SignalsChanged:
