@@ -33,19 +33,20 @@ def nudge(
     Returns:
         Whether the broker took it. A broker that is down is no error here: the dispatcher sends another message later.
     """
-    options: dict[str, Any] = {"queue": queue}
-    if priority is not None:
-        options["priority"] = priority
-    if time_limit is not None:
-        options["time_limit"] = time_limit
-    if soft_time_limit is not None:
-        options["soft_time_limit"] = soft_time_limit
+    options: dict[str, Any] = {"priority": priority, "time_limit": time_limit, "soft_time_limit": soft_time_limit}
     try:
-        current_app.send_task(DRIVE_TASK, args=(str(operation_id), queue), retry=False, ignore_result=True, **options)
+        publish(operation_id, queue, **{name: value for name, value in options.items() if value is not None})
     except Exception as exc:  # noqa: BLE001 - kombu and its transports raise what they like
         logger.warning("operation %s: no message could be sent (%s); it is found by its timer", operation_id, exc)
         return False
     return True
+
+
+def publish(operation_id: uuid.UUID, queue: str, **options: Any) -> None:
+    """Hand a message to Celery; tests put a broker of their own in its place."""
+    current_app.send_task(
+        DRIVE_TASK, args=(str(operation_id), queue), queue=queue, retry=False, ignore_result=True, **options
+    )
 
 
 def nudge_operation(operation: Operation) -> bool:
