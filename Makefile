@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 VENV := .venv
+BENCH := .venv-bench
 READY := $(VENV)/.ready
 SERVICES = set -a && . ./var/services.env && set +a &&
 ON_SERVICES = $(wildcard tests/integration tests/acceptance tests/crash)
 PYTEST = $(VENV)/bin/pytest -n $${TEST_PROCESSES:-2} --dist worksteal $(ARGS)
 
-.PHONY: help demo test test-sqlite test-postgres test-mariadb services lint format matrix lock clean
+.PHONY: help demo test test-sqlite test-postgres test-mariadb services chaos simulate bench lint format matrix lock clean
 
 help: ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s%s\n", $$1, $$2}' Makefile
@@ -28,6 +29,15 @@ test-mariadb: $(READY) services ## Run the tests that drive the engine by hand o
 	@$(SERVICES) if [ -z "$$TEST_MARIADB_URL" ]; then echo "no MariaDB here: skipped"; else set -x; \
 	DATABASE_URL=$$TEST_MARIADB_URL $(PYTEST) tests/integration; fi
 
+chaos: $(READY) ## Kill, stop, cut and flush while thousands of operations run; ARGS=--short takes two minutes.
+	$(VENV)/bin/python -m tests.chaos $(ARGS)
+
+simulate: $(READY) ## Try the engine on thousands of simulated schedules; ARGS=... goes to the simulation.
+	$(VENV)/bin/python -m tests.simulation $(ARGS)
+
+bench: $(BENCH)/.ready services ## Measure this engine beside its rivals; ARGS=... goes to the benchmarks.
+	@$(SERVICES) $(BENCH)/bin/python -m benchmarks $(ARGS)
+
 services: ## Find or start the databases and brokers for the tests; with CI=true all must be there.
 	@$(PYTHON) scripts/services.py $(if $(filter true,$(CI)),--require)
 
@@ -45,16 +55,23 @@ matrix: $(READY) services ## Run the tests for each Django, Celery and database;
 	$(SERVICES) $(VENV)/bin/nox $(ARGS)
 
 lock: $(READY) ## Write requirements/*.txt anew from the *.in files; ARGS=--upgrade takes newer releases.
-	@for name in dev django42; do $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@for name in dev django42 bench; do $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --annotation-style line $(ARGS) requirements/$$name.in --output-file requirements/$$name.txt; done
 
 clean: ## Remove what the other commands made, except the environment in .venv.
 	rm -rf var .nox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
-	find src tests demo scripts -name __pycache__ -prune -exec rm -rf {} +
+	find src tests demo scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment: rebuilt only when the lock or the project's own metadata changes.
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --require-hashes -r requirements/dev.txt
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The rivals are needed by the benchmarks alone.
+$(BENCH)/.ready: requirements/bench.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --require-hashes -r requirements/bench.txt
+	$(BENCH)/bin/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@

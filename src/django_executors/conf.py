@@ -45,8 +45,11 @@ class ExecutorsSettings:
     DISPATCH_IN_WORKERS: bool = True
     """Whether every Celery worker runs a dispatcher. Off: run ``manage.py executors dispatch`` somewhere."""
 
-    NUDGE_GRACE_SECONDS: float = 2.0
-    """How long a message published on commit may take before the dispatcher sends another, in seconds."""
+    NUDGE_GRACE_SECONDS: float = 5.0
+    """How long a message published on commit may take before the dispatcher sends another, in seconds.
+
+    Lower: a lost message delays less. Higher: fewer second messages about operations that only wait for a free worker.
+    """
 
     MAX_TAKEOVERS: int = 5
     """After how many takeovers without a finished step an operation is quarantined."""

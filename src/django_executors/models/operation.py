@@ -95,7 +95,6 @@ class Operation(models.Model):
             models.Index(fields=["resource_type", "resource_pk", "created_at"], name="executors_op_resource"),
             models.Index(fields=["state", "created_at"], name="executors_op_state"),
             models.Index(fields=["root_id"], name="executors_op_root"),
-            models.Index(fields=["lease_owner"], name="executors_op_owner"),
         ]
         ordering = ["-created_at", "-id"]
 
