@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from celery import chain, group
-from django.db import connection
 
 from django_executors.models import Claim, Operation
 from django_executors.worker import embedded_worker
 from tests.acceptance.tasks import stand
+from tests.acceptance.workers import Workers, ended, real_broker, wait_until
 from tests.brokers import broker_at, purge
 from tests.celeryapp import app
-from tests.settings import broker
 from tests.testapp.executors import BoxCreateExecutor, BoxDeleteExecutor, CanvasExecutor
 from tests.testapp.models import Box, Call, Mark
 from tests.testapp.tasks import collect, heavy_mark, mark
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Return the condition's value once it is true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: not within {seconds} s. " + "; ".join(row.why() for row in Operation.objects.all()))
-
-
-def ended(operation: Operation) -> Operation:
-    """Return an operation once it has ended."""
-    return wait_until(lambda: Operation.objects.filter(pk=operation.pk, finished_at__isnull=False).first(), "an end")
-
 
 # -- in this process ------------------------------------------------------------------------------------------------
 
@@ -81,68 +56,11 @@ def test_an_embedded_worker_serves_all_queues_and_many_operations_at_once() -> N
 
 
 @pytest.fixture(params=["TEST_RABBITMQ_URL", "TEST_REDIS_URL"])
-def a_broker(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a real broker, which the tests' app uses meanwhile."""
-    if connection.vendor != "postgresql":
-        pytest.skip("worker processes are tried on PostgreSQL")
-    url = os.environ.get(request.param, "")
-    if not url:
-        assert os.environ.get("CI") != "true", f"{request.param} is not set"
-        pytest.skip(f"{request.param} is not set")
-    with broker_at(*broker(url)):
-        purge()
-        yield url
-        purge()
-
-
-class Workers:
-    """Starts ``celery worker`` processes with two children each, and kills them."""
-
-    def __init__(self, broker_url: str, log: Path) -> None:
-        self.broker_url, self.log = broker_url, log
-        self.running: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.acceptance.worker_settings",
-            "WORKER_DATABASE_NAME": str(connection.settings_dict["NAME"]),
-            "BROKER_URL": self.broker_url,
-            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
-        }
-        name = f"w{len(self.running)}-{os.getpid()}@localhost"
-        command = [sys.executable, "-m", "celery", "-A", "tests.celeryapp", "worker", "--loglevel=INFO", "-n", name]
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle"],
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.running.append(process)
-        return process
-
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill a worker and its children at once, as a machine that loses its power does."""
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-
-    def stop(self, process: subprocess.Popen[bytes]) -> int:
-        """Ask a worker to end, as a deployment does; return its exit status."""
-        process.terminate()
-        return process.wait(30)
-
-
-@pytest.fixture
-def workers(a_broker: str, tmp_path: Path) -> Iterator[Workers]:
-    started = Workers(a_broker, tmp_path / "workers.log")
-    yield started
-    for process in started.running:
-        started.kill(process)
-    print(started.log.read_text()[-5000:])
+def workers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workers]:
+    with real_broker(request.param) as url:
+        started = Workers(url, tmp_path / "workers.log")
+        yield started
+        started.end()
 
 
 def standing() -> list[str]:

@@ -1,0 +1,1 @@
+"""What all rivals do: load a row, change a column."""
