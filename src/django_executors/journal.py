@@ -267,8 +267,9 @@ def new_operation(
     if plan["resource"]:
         model, resource_pk = resolve_model(plan["resource"])
         content_type = ContentType.objects.get_for_model(model, for_concrete_model=False)
-    due = None if countdown is None else clock.from_now(countdown)
-    nudge = None if countdown is None else clock.from_now(countdown + settings.NUDGE_GRACE_SECONDS)
+    # One that is woken by its opener's end looks by itself too, should that wake be lost, or the end have been before.
+    wait = settings.WAIT_FLOOR_SECONDS if countdown is None else countdown
+    due, nudge = clock.from_now(wait), clock.from_now(wait + settings.NUDGE_GRACE_SECONDS)
     follows_parent = parent is not None and parent_step is None
     return Operation(
         id=pk,
@@ -379,6 +380,7 @@ def finish_rows(steps: Sequence[Step]) -> None:
     values: dict[str, Any] = {
         "state": StepState.SUCCEEDED,
         "attempts": _NEXT_ATTEMPT,
+        "began": True,
         "started_at": Coalesce("started_at", now),
         "finished_at": now,
         "error": "",

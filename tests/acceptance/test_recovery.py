@@ -115,7 +115,6 @@ def test_a_step_that_never_ends_fails_at_its_soft_time_limit(workers: Workers) -
     assert violations() == []
 
 
-@pytest.mark.xfail(strict=True, reason="the engine does not connect a takeover with the time limit of the step")
 def test_the_reason_of_a_quarantine_names_the_time_limit(workers: Workers) -> None:
     workers.start()
     operation = ended(run(never_end.si().set(time_limit=1)))

@@ -657,7 +657,6 @@ def drive_and_die(operation: Operation, at: str) -> None:
 # -- operations that depend on others -----------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="quarantine() does not look whether parts are open; they go on without a claim")
 def test_an_operation_whose_drivers_die_again_and_again_does_not_leave_its_parts_alone() -> None:
     operation = CanvasExecutor.execute(make_box(), build=lambda _: group(mark.si("a").set(countdown=600), mark.si("b")))
     drive_due(operation)
@@ -686,7 +685,6 @@ def opener() -> tuple[Operation, Box]:
     ), box
 
 
-@pytest.mark.xfail(strict=True, reason="the follower's end deletes the claim that it had taken over")
 def test_an_operation_keeps_its_resource_when_one_that_it_opened_is_cancelled() -> None:
     operation, box = opener()
     actions.cancel(follower_of(operation, box))
@@ -696,7 +694,6 @@ def test_an_operation_keeps_its_resource_when_one_that_it_opened_is_cancelled() 
     assert settle(operation).state == "succeeded"
 
 
-@pytest.mark.xfail(strict=True, reason="nobody looks whether the opener has ended when the follower is due")
 @pytest.mark.parametrize("act", [actions.wake, lambda each: actions.unpause(actions.pause(each))])
 def test_an_operation_that_was_opened_in_a_step_does_not_begin_before_its_opener_has_ended(act: Any) -> None:
     operation, box = opener()
@@ -709,9 +706,6 @@ def test_an_operation_that_was_opened_in_a_step_does_not_begin_before_its_opener
     assert marks() == ["opener", "follows"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="opened after its opener has ended, it has no timer and nobody wakes it: P1 is broken"
-)
 def test_an_operation_that_a_silent_worker_opens_after_its_own_has_ended_is_not_lost() -> None:
     operation, other = update(make_box()), make_box(name="other")
     calls = []

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import Error, connection, transaction
-from django.db.models import Case, F, IntegerField, When
+from django.db.models import Case, Expression, F, IntegerField, When
 from django.db.models.functions import Least
 
 from .. import clock, faults, retries
@@ -34,6 +34,9 @@ logger = logging.getLogger("django_executors")
 
 _RENUDGE_SECONDS = 10.0
 _LONGEST_RENUDGE_SECONDS = 600.0
+_SLIGHTLY = 0.005
+"""Seconds past a timer."""
+
 _MOST_DOUBLINGS = 6
 """Behind these, every delay is the longest one."""
 
@@ -41,7 +44,9 @@ _MOST_DOUBLINGS = 6
 def dispatch_once(send: Callable[..., bool] = nudge) -> int:
     """Send messages about the operations that are due, the longest due first.
 
-    Should a message be lost, the next one follows after 5 to 10 s, and each further one after twice that, up to 10 minutes.
+    Should a message be lost, the next one follows after 5 to 10 s, and each further one after twice that, up to 10 minutes;
+    where a worker fell silent, the first one follows after ``DISPATCH_SECONDS``. What could not be sent at all is tried again
+    by the next round.
 
     Returns:
         How many messages were sent, at most ``EXECUTORS["DISPATCH_BATCH"]``.
@@ -49,15 +54,26 @@ def dispatch_once(send: Callable[..., bool] = nudge) -> int:
     taken = _take()
     if taken:
         faults.reach("after dispatch")
-    for row in taken:
-        send(
+    for sent, row in enumerate(taken):
+        if not send(
             row["pk"],
             row["queue"],
             priority=row["priority"],
             time_limit=row["time_limit"],
             soft_time_limit=row["soft_time_limit"],
-        )
+        ):
+            # The broker is away: each further message would wait for it as long.
+            _put_back(taken[sent:])
+            return sent
     return len(taken)
+
+
+def _put_back(unsent: list[Any]) -> None:
+    """Let the next round send these; not those that somebody has worked on since."""
+    pks = [row["pk"] for row in unsent]
+    Operation.objects.filter(pk__in=pks, nudges__gt=0).update(
+        nudge_at=clock.from_now(settings.DISPATCH_SECONDS), nudges=F("nudges") - 1
+    )
 
 
 def _take() -> list[Any]:
@@ -80,30 +96,49 @@ def _take() -> list[Any]:
 
 
 def _next_nudge() -> Case:
-    delays = [
-        clock.from_now(retries.backoff(_RENUDGE_SECONDS, sent, _LONGEST_RENUDGE_SECONDS, random.random))
+    idle, held = _delays(_RENUDGE_SECONDS), _delays(settings.DISPATCH_SECONDS)
+    return Case(
+        *(When(nudges=sent, lease_owner="", then=delay) for sent, delay in enumerate(idle)),
+        # Its worker is silent: a message that went to a worker like that is not waited for long.
+        *(When(nudges=sent, then=delay) for sent, delay in enumerate(held)),
+        default=idle[-1],
+    )
+
+
+def _delays(first: float) -> list[Expression]:
+    return [
+        clock.from_now(retries.backoff(first, sent, _LONGEST_RENUDGE_SECONDS, random.random))
         for sent in range(_MOST_DOUBLINGS + 1)
     ]
-    return Case(*(When(nudges=sent, then=delay) for sent, delay in enumerate(delays)), default=delays[-1])
+
+
+def _pause() -> float:
+    """Return how long nothing will be due, seconds; bounded by ``DISPATCH_SECONDS``, and a tenth of it."""
+    following = Operation.objects.exclude(nudge_at=None).order_by("nudge_at").values_list("nudge_at", flat=True).first()
+    longest = settings.DISPATCH_SECONDS * (0.9 + random.random() / 5)  # noqa: S311 - jitter
+    if following is None:
+        return longest
+    left = (following - clock.read()).total_seconds()
+    return min(longest, max(settings.DISPATCH_SECONDS / 10, left + _SLIGHTLY))
 
 
 def dispatch_until(stopped: threading.Event) -> None:
-    """Dispatch about every ``DISPATCH_SECONDS`` until the event is set; outlives a database that is away.
+    """Dispatch when something is due, at least every ``DISPATCH_SECONDS``, until the event is set.
 
-    A round that was full is followed by the next one ten times sooner.
+    Outlives a database that is away. Rounds are at least a tenth of ``DISPATCH_SECONDS`` apart.
     """
     while not stopped.is_set():
         pause = settings.DISPATCH_SECONDS
         try:
             check_connections()
-            if dispatch_once() >= settings.DISPATCH_BATCH:
-                pause /= 10
+            dispatch_once()
+            pause = _pause()
         except Error:
             logger.warning("the dispatcher did not reach the database; it tries again", exc_info=True)
             connection.close()
         except Exception:
             logger.exception("the dispatcher failed; it tries again")
-        stopped.wait(pause * (0.9 + random.random() / 5))  # noqa: S311 - jitter
+        stopped.wait(pause)
     connection.close()
 
 

@@ -32,7 +32,7 @@ from ..models import Operation, Step
 from ..nudges import nudge
 from ..plan import storable_text
 from ..statements import fetch
-from ..states import OperationState, StepPhase, StepState, WaitKind
+from ..states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState, WaitKind
 from . import attempts, ending, lease, parts
 from .running import step_task_id
 
@@ -223,8 +223,16 @@ class Driver:
     def _advance(self) -> bool:
         operation = self.operation
         if operation.takeovers > settings.MAX_TAKEOVERS:
-            return ending.quarantine(
-                self, f"taken over {operation.takeovers} times without finishing a step: it may kill its workers"
+            current = self.steps.get(operation.position)
+            if current is not None and parts.cancel_open(self, current):
+                # They would go on without the claim that this operation's end gives back.
+                return self.rest(
+                    WaitKind.PARTS, "its parts are cancelled before it is set aside", settings.WAIT_FLOOR_SECONDS
+                )
+            return ending.quarantine(self, self._why_taken_over())
+        if self._comes_too_early():
+            return self.rest(
+                WaitKind.OPERATION, "waiting for the operation that opened it to end", settings.WAIT_FLOOR_SECONDS
             )
         if operation.state == OperationState.CANCELLING and operation.phase in (StepPhase.MAIN, StepPhase.SUCCESS):
             return self._cancel()
@@ -248,6 +256,21 @@ class Driver:
         if step.kind == Step.Kind.TASK:
             return attempts.advance(self, step)
         return parts.advance(self, step)
+
+    def _why_taken_over(self) -> str:
+        text = f"taken over {self.operation.takeovers} times without finishing a step: it may kill its workers"
+        if self.operation.time_limit is not None:
+            text += f", or need more than its time limit of {self.operation.time_limit:g} s"
+        return text
+
+    def _comes_too_early(self) -> bool:
+        """Say whether the operation in whose step this one was opened still works, maybe on the same resource."""
+        operation = self.operation
+        if operation.parent_id is None or operation.parent_step_id is not None:
+            return False
+        if operation.state != OperationState.RUNNING or any(step.attempts for step in self.steps.values()):
+            return False
+        return Operation.objects.filter(pk=operation.parent_id, state__in=OPEN_OPERATION_STATES).exists()
 
     def _next_phase(self) -> bool:
         operation = self.operation

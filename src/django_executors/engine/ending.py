@@ -235,7 +235,7 @@ def _end_values(state: OperationState) -> dict[str, Any]:
 def _close(operation: Operation, state: OperationState, text: str = "") -> None:
     """What every end does: give back claims and slots, tell the parent and the followers."""
     if operation.is_root:
-        run_delete(Claim, {"operation_id": operation.pk})
+        _give_back(operation)
     throttling.release_operation(operation.pk)
     journal.add_event(operation, f"operation.{state}", text)
     if operation.parent_step_id is not None and operation.parent_id is not None:
@@ -247,7 +247,21 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
     followers = {"parent": operation.pk, "parent_step__isnull": True, "state__in": _NOT_BEGUN}
     for pk in fetch_column(Operation, "id", followers):
         transaction.on_commit(partial(wake_and_nudge, pk))
-        Operation.objects.filter(pk=pk, due_at=None).update(due_at=clock.now(), nudge_at=clock.from_now(1.0))
+        Operation.objects.filter(pk=pk, lease_owner="", state__in=_NOT_BEGUN).update(
+            due_at=clock.now(), nudge_at=clock.from_now(1.0)
+        )
+
+
+def _give_back(operation: Operation) -> None:
+    """Give the claims back: to nobody, or to the operation in whose step this one was opened, while that is open."""
+    if operation.parent_id is not None:
+        opener = Operation.objects.filter(pk=operation.parent_id).first()
+        # Locked, so that its own end comes either before or behind.
+        root = opener and Operation.objects.select_for_update().filter(pk=opener.root_id).first()
+        if root is not None and root.is_open:
+            Claim.objects.filter(operation_id=operation.pk).update(operation_id=root.pk)
+            return
+    run_delete(Claim, {"operation_id": operation.pk})
 
 
 # -- rows that must not lie -------------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def _commit(driver: Driver, batch: list[tuple[Step, Any]]) -> bool:
         raise
     for step in done:
         step.attempts += 1
+        step.began = True
     return not ended
 
 
@@ -133,7 +134,7 @@ class _Refused(Exception):
 
 def _run(driver: Driver, step: Step, task: Any) -> Outcome:
     args, kwargs = driver.arguments(step)
-    outcome = run_task(task, driver.operation, step, args, kwargs, driver.context(step))
+    outcome = run_task(task, driver.operation, step, args, kwargs, driver.context(step, began=step.began))
     error = outcome.error or outcome.waiting or outcome.retry
     if isinstance(error, OperationalError | InterfaceError):
         raise error
@@ -172,7 +173,7 @@ def _advance_throttled(driver: Driver, step: Step, task: Any) -> bool:
             result = outcomes.storable(driver, step, _run(driver, step, task).result)
         except (_Refused, PlanError) as error:
             raise _RolledBack(0, error.error if isinstance(error, _Refused) else error) from error
-        journal.finish_step(step, StepState.SUCCEEDED, result=result, attempts=attempts)
+        journal.finish_step(step, StepState.SUCCEEDED, result=result, attempts=attempts, began=True)
         return {**driver.behind(step), "takeovers": 0}
 
     try:
