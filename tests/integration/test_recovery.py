@@ -26,7 +26,8 @@ from django_executors.engine.connections import check_connections
 from django_executors.engine.dispatcher import DispatcherThread, dispatch_once
 from django_executors.engine.drive import drive
 from django_executors.exceptions import BackendUnavailable
-from django_executors.models import Claim, Event, Operation
+from django_executors.models import Claim, Event, Operation, Step
+from django_executors.statements import fetch, update_and_fetch
 from tests.integration.driving import (
     Died,
     all_at_once,
@@ -721,3 +722,26 @@ def test_an_operation_that_a_silent_worker_opens_after_its_own_has_ended_is_not_
     ToyCloud.behaviour["touch"] = touch
     drive(operation.pk)
     assert contradictions() == []
+
+
+def test_a_database_that_fails_between_two_steps_is_no_takeover(monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = update(make_box())
+    fetch_once = script(OperationalError("gone for a moment"), lambda: fetch(Step, operation=operation.pk))
+    monkeypatch.setattr("django_executors.engine.drive.fetch", lambda *args, **kwargs: fetch_once(None))
+    assert drive(operation.pk)
+    found = row(operation)
+    assert (found.state, found.lease_owner) == ("waiting", "")
+    assert settle(operation).state == "succeeded"
+    assert row(operation).events.filter(kind="operation.taken_over").count() == 0
+    assert contradictions() == []
+
+
+def test_a_database_that_fails_at_the_claim_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = update(make_box())
+    claim = script(OperationalError("gone for a moment"), lambda: "through")
+    monkeypatch.setattr(
+        "django_executors.engine.lease.update_and_fetch",
+        lambda *args: claim(None) and update_and_fetch(*args),
+    )
+    assert drive(operation.pk)
+    assert row(operation).state == "succeeded"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import chain, group
+from celery import chain, group, shared_task
 
 from django_executors import clock, tasks
 from django_executors.context import StepContext, step_context
@@ -20,14 +20,16 @@ from django_executors.testing import (
     FakeBackend,
     advance,
     assert_transcript,
+    crash_after_every_step,
     crash_everywhere,
     fake_broker,
     fake_clock,
     run,
+    run_due,
     transcript,
 )
-from tests.integration.driving import make_box, marks, script
-from tests.testapp.executors import BoxCreateExecutor, CanvasExecutor
+from tests.integration.driving import die, make_box, marks, script
+from tests.testapp.executors import BoxCreateExecutor, BoxUpdateExecutor, CanvasExecutor
 from tests.testapp.models import Box, Call, ToyCloud
 from tests.testapp.tasks import mark
 
@@ -40,6 +42,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def _clock() -> Any:
     with fake_clock():
         yield
+
+
+@shared_task
+def open_an_update(pk: int) -> None:
+    BoxUpdateExecutor.execute(Box.objects.get(pk=pk), updated_fields=["name"])
 
 
 def create() -> Operation:
@@ -79,6 +86,22 @@ def test_the_clock_goes_forward_only_and_is_put_right() -> None:
     assert (clock.read() - before).total_seconds() < 3600
 
 
+def test_run_drives_what_a_step_opens_too() -> None:
+    other = make_box(name="other")
+    run(CanvasExecutor.execute(make_box("creation_scheduled"), build=lambda _: open_an_update.si(other.pk)))
+    other.refresh_from_db()
+    assert other.state == "ok"
+
+
+def test_run_sends_nothing_to_the_broker(messages: Any) -> None:
+    operation = CanvasExecutor.execute(
+        make_box("creation_scheduled"), build=lambda _: group(mark.si("a"), mark.si("b").set(queue="heavy"))
+    )
+    assert len(messages()) == 1
+    assert run(operation).state == "succeeded"
+    assert messages() == []
+
+
 # -- crashing -----------------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +123,46 @@ def test_a_step_that_may_not_run_twice_is_found_and_the_crash_is_named() -> None
     with pytest.raises(AssertionError) as caught:
         crash_everywhere(create, check)
     assert re.search(r"crash at point \d+ \(after step\)", "".join(caught.value.__notes__))
+
+
+def test_a_fake_backend_knows_what_a_killed_process_asked_of_it() -> None:
+    backend = FakeBackend()
+    ToyCloud.behaviour["create_box"] = lambda box: backend.create("make")
+
+    def execute() -> Operation:
+        backend.objects.clear()
+        backend.calls.clear()
+        return create()
+
+    def check(operation: Operation) -> None:
+        assert operation.state == "succeeded"
+        assert len(backend.objects) == 1
+        backend.assert_called_once_per_key("make")
+
+    crashes = crash_everywhere(execute, check, kill=True)
+    assert "after request" in {crash.point for crash in crashes}
+
+
+def test_what_a_killed_process_has_used_up_is_used_up() -> None:
+    backend = FakeBackend()
+    ToyCloud.behaviour["create_box"] = lambda box: backend.create("make")
+
+    def execute() -> Operation:
+        backend.unavailable("make")
+        backend.lose_answer("make")
+        return create()
+
+    def check(operation: Operation) -> None:
+        assert operation.state == "succeeded"
+        assert transcript(operation, step="create_box").count("retried") == 1
+        assert backend.count("make") == 2 * len(backend.objects)
+
+    crash_everywhere(execute, check, points={"after request"}, kill=True)
+
+
+def test_crashing_after_every_step_leaves_claims_and_requests_out() -> None:
+    crashes = crash_after_every_step(create, lambda operation: None)
+    assert {crash.point for crash in crashes} == {"after step", "after commit"}
 
 
 def test_a_check_that_fails_without_a_crash_says_so() -> None:
@@ -136,6 +199,15 @@ def test_messages_that_all_come_twice_do_nothing_twice() -> None:
         assert broker.run(operation).state == "succeeded"
         assert broker.duplicated >= 3
     assert sorted(marks()) == ["a", "b", "c"]
+
+
+def test_a_step_with_a_time_limit_gets_a_message_with_it() -> None:
+    with fake_broker() as broker:
+        operation = CanvasExecutor.execute(
+            make_box("creation_scheduled"), build=lambda _: chain(mark.si("a").set(time_limit=60), mark.si("b"))
+        )
+        assert broker.run(operation, most_turns=300).state == "succeeded"
+        assert [message.time_limit for message in broker.sent] == [None, 60, None]
 
 
 def test_the_same_seed_does_the_same() -> None:
@@ -184,6 +256,17 @@ def test_a_transcript_shows_steps_parts_and_the_end() -> None:
         transcript(operation, step="mark")
 
 
+def test_a_transcript_keeps_the_order_of_looks_and_takeovers() -> None:
+    ToyCloud.behaviour["pull_runtime_state"] = script("BUILD", "BUILD", "BUILD", "ACTIVE")
+    operation = create()
+    run_due(operation)
+    advance(60)
+    die(operation, "after step")
+    run(operation)
+    words = ["waited", "running", "lease expired", "waited", "succeeded"]
+    assert transcript(operation, step="pull_runtime_state") == words
+
+
 def test_a_transcript_that_differs_is_shown_line_by_line() -> None:
     operation = run(create())
     with pytest.raises(AssertionError) as caught:
@@ -219,6 +302,18 @@ def test_an_object_whose_answer_was_lost_is_found_by_its_key() -> None:
         backend.assert_one_object_per_key()
 
 
+def test_requests_are_counted_by_key() -> None:
+    backend = FakeBackend()
+    with pytest.raises(AssertionError, match="never requested"):
+        backend.assert_called_once_per_key("make")
+    with step_context(StepContext(idempotency_key="k")):
+        backend.request("make")
+        backend.assert_called_once_per_key("make")
+        backend.request("make")
+    with pytest.raises(AssertionError, match="several times"):
+        backend.assert_called_once_per_key("make")
+
+
 def test_a_request_of_a_worker_without_lease_does_not_arrive() -> None:
     def lost() -> None:
         raise LeaseLost("over")
@@ -229,6 +324,37 @@ def test_a_request_of_a_worker_without_lease_does_not_arrive() -> None:
     assert backend.calls == []
 
 
+# -- the plugin ---------------------------------------------------------------------------------------------------------
+
+
+def test_pytest_can_load_the_fixtures_before_django_is_set_up() -> None:
+    plain = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    plain["PYTHONPATH"] = str(ROOT / "src")
+    code = "import django_executors.testing.fixtures, sys; print('django_executors.models' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout.strip(), ran.stderr) == ("False", "")
+
+
+def test_killing_with_a_database_in_memory_is_refused(tmp_path: Path) -> None:
+    test = tmp_path / "test_kill.py"
+    test.write_text(
+        """
+import pytest
+from django_executors.testing import crash_everywhere
+from examples.testing.models import Volume, VolumeCreateExecutor
+
+pytest_plugins = ["django_executors.testing.fixtures"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refused(executors_clock):
+    with pytest.raises(RuntimeError, match="in a file"):
+        crash_everywhere(lambda: VolumeCreateExecutor.execute(Volume.objects.create()), lambda operation: None, kill=True)
+"""
+    )
+    assert_pytest_passes(str(test), tests=1)
+
+
 # -- the page -----------------------------------------------------------------------------------------------------------
 
 
@@ -237,8 +363,13 @@ def test_the_code_of_the_page_is_that_of_the_example_and_the_example_passes() ->
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/test-your-operations.md").read_text(), re.DOTALL)
     assert len(blocks) >= 6
     assert [block for block in blocks if block not in code] == []
-    command = [sys.executable, "-m", "pytest", "-q", "-c", "examples/testing/pytest.ini", "examples/testing"]
+    assert_pytest_passes("examples/testing", tests=6)
+
+
+def assert_pytest_passes(path: str, tests: int) -> None:
+    """Run a path's tests in a process of their own, with the example's settings."""
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "examples/testing/pytest.ini", path]
     plain = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     ran = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stdout
-    assert "6 passed" in ran.stdout
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{tests} passed" in ran.stdout

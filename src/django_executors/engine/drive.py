@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from .. import faults, journal, routing
 from ..conf import settings
@@ -63,6 +63,7 @@ def drive(
         Whether the operation could be claimed. Losing it later is no error: whoever holds it goes on.
     """
     asked_at = time.monotonic()
+    nested = connection.in_atomic_block
     claimed = lease.claim(uuid.UUID(str(operation_id)), queue)
     if claimed is None:
         return False
@@ -74,6 +75,12 @@ def drive(
             driver.run(taken_over)
         except LeaseLost as lost:
             logger.warning("%s", lost)
+        except (OperationalError, InterfaceError):
+            # Outside of a commit, which tries again by itself: a read between two steps. Waiting for the lease to end would
+            # cost more than the error did, and count as a takeover.
+            if nested or not lease.give_back(fence):
+                raise
+            logger.warning("operation %s: the database failed, another look follows", operation_id, exc_info=True)
     return True
 
 

@@ -14,25 +14,27 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
 from .. import clock
 from ..conf import settings
 from ..exceptions import LeaseLost
-from ..journal import Fence, lease_values
+from ..journal import Fence, lease_values, release_values
 from ..models import Operation
 from ..statements import update_and_fetch
-from ..states import OperationState
+from ..states import OperationState, WaitKind
 
-__all__ = ["HeldLease", "claim", "hold", "owner"]
+__all__ = ["HeldLease", "claim", "give_back", "hold", "owner"]
 
 logger = logging.getLogger("django_executors")
+
+T = TypeVar("T")
 
 _CLAIMABLE = (
     OperationState.SCHEDULED,
@@ -82,10 +84,44 @@ def claim(operation_id: uuid.UUID, queue: str | None) -> tuple[Fence, bool] | No
         where["queue"] = queue
     # Order matters to MariaDB, which evaluates assignments one after the other: lease_owner comes last.
     values = {**_TAKEN, **lease_values(), "started_at": Coalesce(F("started_at"), clock.now()), "lease_owner": me}
-    operation = update_and_fetch(Operation, operation_id, where, values)
+    operation = _patiently(lambda: update_and_fetch(Operation, operation_id, where, values))
     if operation is None or operation.lease_owner != me:
         return None
     return Fence(operation, me, operation.lease_token), operation.wait_key == "taken over"
+
+
+def give_back(fence: Fence) -> bool:
+    """Let go of an operation whose driver has failed, so that it is due again in a moment; False when it was lost anyway.
+
+    The mark of a step that has started stays, so whoever goes on knows that it has to look first.
+    """
+    mine = Operation.objects.filter(pk=fence.operation.pk, lease_owner=fence.owner, lease_token=fence.token)
+    values = {
+        **release_values(settings.DISPATCH_SECONDS),
+        "state": Case(When(state=OperationState.RUNNING, then=Value(OperationState.WAITING)), default=F("state")),
+        "wait_kind": WaitKind.QUEUE,
+        "wait_reason": "the database failed while a worker had it",
+        "version": F("version") + 1,
+    }
+    return bool(_patiently(lambda: mine.update(**values)))
+
+
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between the tries when the database does not answer."""
+
+
+def _patiently(query: Callable[[], T]) -> T:
+    """Run a query that may run twice, and run it again when the database fails for a moment."""
+    if connection.in_atomic_block:
+        return query()
+    for pause in _PAUSES:
+        try:
+            return query()
+        except (OperationalError, InterfaceError):
+            logger.warning("the database failed, trying again in %g s", pause, exc_info=True)
+            time.sleep(pause)
+            connection.close_if_unusable_or_obsolete()
+    return query()
 
 
 class HeldLease:

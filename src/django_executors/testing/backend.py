@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import tempfile
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,23 +38,36 @@ class FakeBackend:
             def delete_volume(self, volume):
                 self.request("delete_volume", lambda: self.objects.pop(volume.backend_id, None))
 
-    Keep one instance for a test, and let your model's ``get_backend()`` return it.
-
-    Attributes:
-        objects: What exists, by id.
-        calls: All requests that arrived, in order.
+    Keep one instance for a test, and let your model's ``get_backend()`` return it. What a forked process asked of it is known
+    here too, even if that process was killed; only one of them may use it at a time.
     """
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {}
-        self.calls: list[FakeCall] = []
+        self._objects: dict[str, dict[str, Any]] = {}
+        self._calls: list[FakeCall] = []
         self._script: dict[str, deque[Any]] = defaultdict(deque)
         self._lost: Counter[str] = Counter()
+        self._pid = os.getpid()
+        self._written_by = 0
+        self._legacy = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the fake lives, and inherited by a fork
+
+    @property
+    def objects(self) -> dict[str, dict[str, Any]]:
+        """What exists, by id."""
+        self._inherit()
+        return self._objects
+
+    @property
+    def calls(self) -> list[FakeCall]:
+        """All requests that arrived, in order."""
+        self._inherit()
+        return self._calls
 
     # -- what a test tells it -----------------------------------------------------------------------------------------
 
     def will(self, request: str, *outcomes: Any) -> None:
         """Set the outcomes of the next requests of a name, one each: an error is raised, anything else is returned."""
+        self._inherit()
         self._script[request].extend(outcomes)
 
     def unavailable(self, request: str, times: int = 1) -> None:
@@ -60,6 +76,7 @@ class FakeBackend:
 
     def lose_answer(self, request: str, times: int = 1) -> None:
         """Let the next requests of a name do their work and then raise `OutcomeUnknown`, as when a connection breaks."""
+        self._inherit()
         self._lost[request] += times
 
     # -- what its methods are made of ---------------------------------------------------------------------------------
@@ -75,16 +92,19 @@ class FakeBackend:
         step.ensure_lease()
         self.calls.append(FakeCall(request, step.idempotency_key, step.outcome_unknown))
         script = self._script[request]
-        if script:
-            outcome = script.popleft()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            faults.reach("after request")
-            return outcome
-        result = work()
-        faults.reach("after request")
-        if self._lost[request]:
+        scripted = bool(script)
+        result = script.popleft() if scripted else None
+        if scripted and isinstance(result, BaseException):
+            self._bequeath()
+            raise result
+        if not scripted:
+            result = work()
+        lost = not scripted and self._lost[request] > 0
+        if lost:
             self._lost[request] -= 1
+        self._bequeath()
+        faults.reach("after request")
+        if lost:
             raise OutcomeUnknown(f"the answer to {request} was lost")
         return result
 
@@ -108,6 +128,17 @@ class FakeBackend:
         """Return how many requests of a name arrived."""
         return sum(call.request == request for call in self.calls)
 
+    def assert_called_once_per_key(self, request: str) -> None:
+        """Assert that requests of a name arrived, and none a second time for the same step.
+
+        Raises:
+            AssertionError: One did, or none arrived at all.
+        """
+        counts = Counter(call.key for call in self.calls if call.request == request)
+        assert counts, f"{request} was never requested; there were {sorted({call.request for call in self.calls})}"
+        again = {key: count for key, count in counts.items() if count > 1}
+        assert not again, f"{request} arrived several times for one step: {again}"
+
     def assert_one_object_per_key(self) -> None:
         """Assert that no step made two objects.
 
@@ -116,3 +147,31 @@ class FakeBackend:
         """
         doubled = [key for key, count in Counter(each["key"] for each in self.objects.values()).items() if count > 1]
         assert not doubled, [each for each in self.objects.values() if each["key"] in doubled]
+
+    # -- what a forked process leaves behind ----------------------------------------------------------------------------
+
+    def _bequeath(self) -> None:
+        """In a forked process: write down the state, for the case that this process is killed next."""
+        if os.getpid() == self._pid:
+            return
+        self._legacy.seek(0)
+        self._legacy.truncate()
+        self._written_by = os.getpid()
+        pickle.dump((self._objects, self._calls, dict(self._script), self._lost), self._legacy)
+        self._legacy.flush()
+
+    def _inherit(self) -> None:
+        """Go on from what another process, which is gone by now, has written down last."""
+        if self._written_by == os.getpid() or not self._legacy.seek(0, os.SEEK_END):
+            return
+        self._legacy.seek(0)
+        objects, calls, script, lost = pickle.load(self._legacy)  # noqa: S301 - written by our own child
+        if os.getpid() == self._pid:
+            self._legacy.seek(0)
+            self._legacy.truncate()
+        self._objects.clear()
+        self._objects.update(objects)
+        self._calls[:] = calls
+        self._script.clear()
+        self._script.update(script)
+        self._lost = lost

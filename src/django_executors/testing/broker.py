@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
 from .. import clock, nudges
@@ -14,7 +15,7 @@ from ..engine.dispatcher import dispatch_once
 from ..engine.drive import drive
 from ..models import Operation
 from ..states import OperationState
-from .driving import advance
+from .driving import advance, still_open
 
 __all__ = ["FakeBroker", "Message", "fake_broker"]
 
@@ -25,6 +26,9 @@ class Message:
 
     operation_id: uuid.UUID
     queue: str
+    priority: int | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
 
 @dataclass
@@ -36,6 +40,7 @@ class FakeBroker:
         duplicate: Probability with which a message that is not lost comes twice.
         shuffle: Whether messages overtake each other.
         seed: The same seed does the same.
+        sent: All messages that were sent, the lost ones too, in order.
         waiting: Messages that were not delivered yet.
         lost, duplicated, delivered: How many.
     """
@@ -44,6 +49,7 @@ class FakeBroker:
     duplicate: float = 0.0
     shuffle: bool = False
     seed: int = 0
+    sent: list[Message] = field(default_factory=list)
     waiting: list[Message] = field(default_factory=list)
     lost: int = 0
     duplicated: int = 0
@@ -52,15 +58,17 @@ class FakeBroker:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - to be repeated
 
-    def publish(self, operation_id: uuid.UUID, queue: str) -> None:
-        """Take a message, or lose it."""
+    def publish(self, operation_id: uuid.UUID, queue: str, **options: Any) -> None:
+        """Take a message with the priority and time limits it asks for, or lose it."""
+        message = Message(operation_id, queue, **options)
+        self.sent.append(message)
         if self._random.random() < self.lose:
             self.lost += 1
             return
-        self.waiting.append(Message(operation_id, queue))
+        self.waiting.append(message)
         if self._random.random() < self.duplicate:
             self.duplicated += 1
-            self.waiting.append(Message(operation_id, queue))
+            self.waiting.append(message)
 
     def flush(self) -> int:
         """Lose everything that waits; return how much it was."""
@@ -75,23 +83,25 @@ class FakeBroker:
             return False
         message = self.waiting.pop(self._random.randrange(len(self.waiting)) if self.shuffle else 0)
         self.delivered += 1
-        drive(message.operation_id, queue=message.queue)
+        drive(message.operation_id, queue=message.queue, limits=(message.time_limit, message.soft_time_limit))
         return True
 
     def run(self, operation: Operation, *, most_turns: int = 5000) -> Operation:
-        """Deliver messages until an operation ends; where none is left, move the clock on and let a dispatcher look.
+        """Deliver messages until an operation, and what its steps open, ends; limits and queues of steps are respected.
+
+        Where no message is left, the clock moves on and a dispatcher looks.
 
         Raises:
             AssertionError: It did not end within so many turns.
         """
         for _ in range(most_turns):
             row = Operation.objects.get(pk=operation.pk)
-            if not row.is_open or row.state == OperationState.PAUSED:
+            if row.state == OperationState.PAUSED or not still_open(operation).exists():
                 return row
             if self.deliver() or dispatch_once():
                 continue
-            tree = Operation.objects.filter(root_id=operation.root_id).exclude(nudge_at=None)
-            nudge_at = tree.order_by("nudge_at").values_list("nudge_at", flat=True).first()
+            waiting = still_open(operation).exclude(nudge_at=None)
+            nudge_at = waiting.order_by("nudge_at").values_list("nudge_at", flat=True).first()
             if nudge_at is None:
                 raise AssertionError(f"{operation} is open and nobody will ever send a message about it: {row.why()}")
             advance(max(0.0, (nudge_at - clock.read()).total_seconds()) + 0.002)
@@ -104,9 +114,5 @@ def fake_broker(
 ) -> Iterator[FakeBroker]:
     """Let all messages of the block go to a broker in memory, see `FakeBroker`."""
     broker = FakeBroker(lose=lose, duplicate=duplicate, shuffle=shuffle, seed=seed)
-
-    def publish(operation_id: uuid.UUID, queue: str, **options: object) -> None:
-        broker.publish(operation_id, queue)
-
-    with mock.patch.object(nudges, "publish", publish):
+    with mock.patch.object(nudges, "publish", broker.publish):
         yield broker

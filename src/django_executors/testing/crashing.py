@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -11,9 +12,9 @@ from django.db import connection, connections
 
 from .. import faults
 from ..models import Operation
-from .driving import run
+from .driving import messages_stay_here, run
 
-__all__ = ["CRASH_POINTS", "Crash", "crash_everywhere"]
+__all__ = ["CRASH_POINTS", "Crash", "crash_after_every_step", "crash_everywhere"]
 
 CRASH_POINTS = frozenset({"after claim", "after commit", "after step", "after request"})
 """Behind everything that the database or a cloud can see. A crash before or inside of a commit leaves the same world as one
@@ -35,6 +36,13 @@ class _Died(BaseException):
     """The end of a worker: nothing in the engine handles it, as nothing handles a SIGKILL."""
 
 
+def crash_after_every_step(
+    execute: Callable[[], Operation], check: Callable[[Operation], None], *, kill: bool = False
+) -> list[Crash]:
+    """As `crash_everywhere`, with fewer points: a step's work is done but not recorded, or a commit was made."""
+    return crash_everywhere(execute, check, points={"after step", "after commit"}, kill=kill)
+
+
 def crash_everywhere(
     execute: Callable[[], Operation],
     check: Callable[[Operation], None],
@@ -51,17 +59,36 @@ def crash_everywhere(
         check: Asserts what must be true at the end; gets the operation as it ended.
         points: Names of the points, see `CRASH_POINTS`.
         kill: Kill a forked process with SIGKILL instead of raising an exception that nobody handles. Slower, and needs a
-            test without a transaction around it; a fake cloud in memory does not see what the killed process did.
+            test without a transaction around it, and a database that another process can open. A `FakeBackend` keeps what
+            the killed process did; a fake of another kind, in memory, does not.
 
     Returns:
         The crashes, in order.
 
     Raises:
         AssertionError: From ``check``, with a note that names the crash; or the operation passed no point at all.
-        RuntimeError: ``kill`` inside of a transaction.
+        RuntimeError: ``kill`` inside of a transaction, or with SQLite in memory.
     """
-    if kill and connection.in_atomic_block:
+    if kill:
+        _check_other_processes_see_the_rows()
+    with messages_stay_here():
+        return _crash_everywhere(execute, check, points, _killed if kill else _raised)
+
+
+def _check_other_processes_see_the_rows() -> None:
+    if connection.in_atomic_block:
         raise RuntimeError("kill=True needs a test without a transaction: TransactionTestCase, or transaction=True")
+    if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]
+        # The killed process would work on a copy, so nothing would happen to the rows that are checked.
+        raise RuntimeError('kill=True needs a database in a file: set DATABASES["default"]["TEST"]["NAME"]')
+
+
+def _crash_everywhere(
+    execute: Callable[[], Operation],
+    check: Callable[[Operation], None],
+    points: Collection[str],
+    crashed: Callable[[Operation, int, Collection[str]], bool],
+) -> list[Crash]:
     passed: list[str] = []
     operation = execute()
     _with_handler(lambda point: passed.append(point) if point in points else None, operation)
@@ -70,7 +97,7 @@ def crash_everywhere(
     crashes = [Crash(number, point) for number, point in enumerate(passed)]
     for crash in crashes:
         operation = execute()
-        if not (_killed if kill else _raised)(operation, crash.number, points):
+        if not crashed(operation, crash.number, points):
             raise AssertionError(f"{operation} ended before the {crash}: execute() must do the same each time")
         _check(check, run(operation), str(crash))
     return crashes
@@ -125,10 +152,12 @@ def _killed(operation: Operation, at: int, points: Collection[str]) -> bool:
         try:
             _with_handler(_counting(at, points, lambda: os.kill(os.getpid(), signal.SIGKILL)), operation)
             status = 0
+        except BaseException:  # noqa: BLE001 - the child tells what it was, and ends here
+            traceback.print_exc()
         finally:
             os._exit(status)
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
         return os.WTERMSIG(status) == signal.SIGKILL
-    assert os.WEXITSTATUS(status) == 0, "the run failed by itself; run it undisturbed to see why"
+    assert os.WEXITSTATUS(status) == 0, "the run failed by itself; its traceback is on stderr"
     return False

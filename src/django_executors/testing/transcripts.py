@@ -26,8 +26,8 @@ def transcript(operation: Operation, *, step: str | int | None = None) -> list[s
 
         ["running", "lease expired", "running", "succeeded"]
 
-    "waited" stands for any number of looks that found it not ready. What depends on timing alone is left out, so the lines
-    are the same each time.
+    "waited" stands for any number of looks in a row that found it not ready. What depends on timing alone is left out, so
+    the lines are the same each time.
 
     Raises:
         LookupError: The operation has no such step, or several of that name.
@@ -52,18 +52,33 @@ def _lines(operation: Operation, indent: str) -> Iterator[str]:
 
 
 def _words(step: Step) -> list[str]:
-    words = []
-    for attempt in step.attempt_rows.order_by("number", "id"):
-        words += ["running", _WORDS.get(attempt.outcome, attempt.outcome)]
-    if step.polls:
-        words.append("waited")
+    words: list[str] = []
+    for word in _attempts(step):
+        if word != "waited":
+            words += ["running", word]
+        elif words[-1:] != ["waited"]:
+            words.append("waited")
     if step.state == StepState.PENDING:
         return words
     if step.state == StepState.SUCCEEDED:
-        words += ["succeeded"] if step.polls or step.kind != Step.Kind.TASK else ["running", "succeeded"]
+        looked = words[-1:] == ["waited"] or step.kind != Step.Kind.TASK
+        words += ["succeeded"] if looked else ["running", "succeeded"]
     elif not words or words[-1] != step.state:
         words.append(str(step.state))
     return words
+
+
+def _attempts(step: Step) -> list[str]:
+    """Return what came of each attempt that did not succeed, in order: those that are not kept were looks."""
+    outcomes: dict[int, list[str]] = {}
+    for row in step.attempt_rows.order_by("id"):
+        outcomes.setdefault(row.number, []).append(_WORDS.get(row.outcome, row.outcome))
+    last_is_open = step.state in (StepState.SUCCEEDED, StepState.RUNNING)
+    looks = [number for number in range(1, step.attempts + (not last_is_open)) if number not in outcomes]
+    # A retry from an earlier step forgets the looks of before, and an earlier success is none.
+    for number in looks[len(looks) - min(len(looks), step.polls) :]:
+        outcomes[number] = ["waited"]
+    return [word for number in sorted(outcomes) for word in outcomes[number]]
 
 
 def assert_transcript(operation: Operation, expected: Sequence[str], *, step: str | int | None = None) -> None:
