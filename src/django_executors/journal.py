@@ -14,11 +14,13 @@ import traceback as traceback_module
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Case, F, When
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
 from . import clock, faults
@@ -374,6 +376,12 @@ def start_attempt(step: Step, number: int, **changes: Any) -> None:
     update_step(step, state=StepState.RUNNING, attempts=number, **values)
 
 
+@lru_cache(maxsize=500)  # always the same object, as `clock.from_now` is
+def first_start(now: Combinable) -> Coalesce:
+    """Return an expression for when something started: as it stands, else ``now``."""
+    return Coalesce(F("started_at"), now)
+
+
 def finish_rows(steps: Sequence[Step]) -> None:
     """Mark that row-only steps that follow each other ended; one statement if none has a result."""
     now = clock.now()
@@ -381,7 +389,7 @@ def finish_rows(steps: Sequence[Step]) -> None:
         "state": StepState.SUCCEEDED,
         "attempts": _NEXT_ATTEMPT,
         "began": True,
-        "started_at": Coalesce("started_at", now),
+        "started_at": first_start(now),
         "finished_at": now,
         "error": "",
     }

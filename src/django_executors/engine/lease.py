@@ -20,12 +20,11 @@ from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.models import Case, F, Value, When
-from django.db.models.functions import Coalesce
 
 from .. import clock
 from ..conf import settings
 from ..exceptions import LeaseLost
-from ..journal import Fence, lease_values, release_values
+from ..journal import Fence, first_start, lease_values, release_values
 from ..models import Operation
 from ..statements import update_and_fetch
 from ..states import OperationState, WaitKind
@@ -83,7 +82,7 @@ def claim(operation_id: uuid.UUID, queue: str | None) -> tuple[Fence, bool] | No
     if queue is not None:
         where["queue"] = queue
     # Order matters to MariaDB, which evaluates assignments one after the other: lease_owner comes last.
-    values = {**_TAKEN, **lease_values(), "started_at": Coalesce(F("started_at"), clock.now()), "lease_owner": me}
+    values = {**_TAKEN, **lease_values(), "started_at": first_start(clock.now()), "lease_owner": me}
     operation = _patiently(lambda: update_and_fetch(Operation, operation_id, where, values))
     if operation is None or operation.lease_owner != me:
         return None
