@@ -31,7 +31,7 @@ from .models import Attempt, Claim, Event, Operation, Step
 from .plan import Node, OperationPlan, storable_text
 from .redaction import redact
 from .references import resolve_model
-from .statements import run_insert, run_update
+from .statements import Statement, insert, run_together, update
 from .states import OPEN_OPERATION_STATES, OperationState, StepPhase, StepState, can_move, can_move_step
 
 __all__ = ["Fence", "add_event", "claim_resources", "new_operation", "open_operations", "record_attempt"]
@@ -53,9 +53,10 @@ class SignalsChanged(Exception):
 
 
 class _Written:
-    """What one try of a commit has written: late columns, and what step rows in memory were before."""
+    """What one try of a commit has written: late columns, statements for its end, and what steps were in memory before."""
 
     def __init__(self) -> None:
+        self.statements: list[Statement] = []
         self.late: dict[str, Any] = {}
         self.before: list[tuple[Step, dict[str, Any]]] = []
 
@@ -66,6 +67,18 @@ class _Written:
 
 
 _current: ContextVar[_Written | None] = ContextVar("django_executors_commit", default=None)
+
+
+def write_later(statement: Statement) -> None:
+    """Run a statement of the journal at the end of the running commit, with all others in one round trip; else now.
+
+    For what nothing in the same commit reads back.
+    """
+    written = _current.get()
+    if written is None:
+        statement.run()
+    else:
+        written.statements.append(statement)
 
 
 class Fence:
@@ -129,7 +142,8 @@ class Fence:
                 written.late = (write() if write is not None else None) or {}
                 if written.late:
                     self._check_move(written.late)
-                    run_update(Operation, {"id": self.operation.pk}, written.late)
+                    write_later(update(Operation, {"id": self.operation.pk}, written.late))
+                run_together(written.statements)
                 faults.reach("inside commit")
         finally:
             _current.reset(token)
@@ -149,7 +163,7 @@ class Fence:
             "version": operation.version,
             "signals": operation.signals,
         }
-        if run_update(Operation, mine, {"version": _NEXT_VERSION, **changes}):
+        if update(Operation, mine, {"version": _NEXT_VERSION, **changes}).run():
             return
         found = Operation.objects.filter(pk=operation.pk).first()
         if (
@@ -359,7 +373,7 @@ def update_step(step: Step, **changes: Any) -> None:
     """Change a step's row and the copy in memory."""
     if "state" in changes and step.state != changes["state"] and not can_move_step(step.state, changes["state"]):
         raise AssertionError(f"a step cannot move from {step.state} to {changes['state']}")
-    run_update(Step, {"id": step.pk}, changes)
+    write_later(update(Step, {"id": step.pk}, changes))
     written = _current.get()
     if written is not None:
         written.before.append((step, {name: step.__dict__.get(name) for name in changes}))
@@ -396,10 +410,10 @@ def finish_rows(steps: Sequence[Step]) -> None:
     first, last = steps[0], steps[-1]
     if all(step.result is None for step in steps):
         here = {"operation": first.operation_id, "position__gte": first.position, "position__lte": last.position}
-        run_update(Step, here, {"result": None, **values})
+        write_later(update(Step, here, {"result": None, **values}))
         return
     for step in steps:
-        run_update(Step, {"id": step.pk}, {"result": step.result, **values})
+        write_later(update(Step, {"id": step.pk}, {"result": step.result, **values}))
 
 
 def finish_step(step: Step, state: StepState, *, result: Any = None, error: str = "", **changes: Any) -> None:
@@ -447,10 +461,8 @@ def error_traceback(error: BaseException) -> str:
 
 def add_event(operation: Operation, kind: str, text: str = "", *, actor: str = "", **data: Any) -> None:
     """Append to the audit."""
-    run_insert(
-        Event,
-        {"operation": operation.pk, "kind": kind, "at": clock.now(), "actor": actor, "text": text, "data": data},
-    )
+    values = {"operation": operation.pk, "kind": kind, "at": clock.now(), "actor": actor, "text": text, "data": data}
+    write_later(insert(Event, values))
 
 
 # -- waking from outside ----------------------------------------------------------------------------------------------

@@ -9,14 +9,23 @@ their fields, as the ORM prepares them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection, router
 from django.db.models import Expression, Manager, Model
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
-__all__ = ["fetch", "fetch_column", "run_delete", "run_insert", "run_update", "update_and_fetch"]
+__all__ = [
+    "Statement",
+    "delete",
+    "fetch",
+    "insert",
+    "run_together",
+    "select_column",
+    "update",
+    "update_and_fetch",
+]
 
 M = TypeVar("M", bound=Model)
 Where = Mapping[str, Any]
@@ -39,7 +48,7 @@ class _Compiled(NamedTuple):
     names: tuple[str, ...] = ()
     converters: tuple[tuple[int, Any, Any], ...] = ()
 
-    def run(self, cursor: Any, where: Where, values: Mapping[str, Any]) -> None:
+    def bind(self, where: Where, values: Mapping[str, Any]) -> list[Any]:
         given = {"where": where, "value": values}
         bound = []
         for param in self.params:
@@ -50,7 +59,7 @@ class _Compiled(NamedTuple):
                     value = field.get_prep_value(value)
                 param = field.get_db_prep_save(value, connection)
             bound.append(param)
-        cursor.execute(self.sql, bound)
+        return bound
 
     def rows(self, found: Iterable[Any]) -> Iterator[list[Any]]:
         for row in found:
@@ -59,6 +68,46 @@ class _Compiled(NamedTuple):
                 for function in functions:
                     values[at] = function(values[at], expression, connection)
             yield values
+
+
+class Statement(NamedTuple):
+    """A statement with its values, ready to run."""
+
+    compiled: _Compiled
+    params: list[Any]
+
+    def run(self) -> Any:
+        """Run it; return the rows of a query, or how many rows were changed."""
+        with connection.cursor() as cursor:
+            cursor.execute(self.compiled.sql, self.params)
+            return self.result(cursor)
+
+    def result(self, cursor: Any) -> Any:
+        return list(self.compiled.rows(cursor.fetchall())) if cursor.description else int(cursor.rowcount)
+
+
+def run_together(statements: Sequence[Statement]) -> list[Any]:
+    """Run statements one after the other, in one round trip where the database's driver can; return what `run` returns."""
+    if len(statements) < 2 or not _takes_several():
+        return [statement.run() for statement in statements]
+    results = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "; ".join(statement.compiled.sql for statement in statements),
+            [param for statement in statements for param in statement.params],
+        )
+        for statement in statements:
+            results.append(statement.result(cursor))
+            cursor.nextset()
+    return results
+
+
+def _takes_several() -> bool:
+    """Say whether the driver takes several statements at once and gives the result of each: psycopg 3, binding by itself."""
+    if connection.vendor != "postgresql":
+        return False
+    version = str(getattr(connection.Database, "__version__", ""))  # type: ignore[attr-defined]
+    return version.startswith("3") and not connection.settings_dict["OPTIONS"].get("server_side_binding")
 
 
 _cache: dict[Any, _Compiled] = {}
@@ -71,55 +120,42 @@ def fetch(model: type[M], **where: Any) -> Iterator[M]:
     if type(model._base_manager) is not Manager or router.db_for_read(model) != connection.alias:
         return iter(model._base_manager.filter(**where).order_by())  # whatever the project does with it
     compiled = _compiled("select", model, where, {}, lambda: _compile_select(model, where))
-    with connection.cursor() as cursor:
-        compiled.run(cursor, where, {})
-        found = cursor.fetchall()
-    return iter([model.from_db(connection.alias, compiled.names, row) for row in compiled.rows(found)])
+    rows = Statement(compiled, compiled.bind(where, {})).run()
+    return iter([model.from_db(connection.alias, compiled.names, row) for row in rows])
 
 
-def fetch_column(model: type[Model], column: str, where: Where) -> list[Any]:
-    """Return one field of ``model._base_manager.filter(**where)``, in no order."""
+def select_column(model: type[Model], column: str, where: Where) -> Statement:
+    """Return the query for one field of ``model._base_manager.filter(**where)``, in no order; its rows have one value."""
     compiled = _compiled("column", model, where, {column: None}, lambda: _compile_select(model, where, column))
-    with connection.cursor() as cursor:
-        compiled.run(cursor, where, {})
-        found = cursor.fetchall()
-    return [row[0] for row in compiled.rows(found)]
+    return Statement(compiled, compiled.bind(where, {}))
 
 
-def run_update(model: type[Model], where: Where, values: Mapping[str, Any]) -> int:
-    """Run ``model._base_manager.filter(**where).update(**values)``; return how many rows there were."""
+def update(model: type[Model], where: Where, values: Mapping[str, Any]) -> Statement:
+    """Return ``model._base_manager.filter(**where).update(**values)`` as a statement."""
     compiled = _compiled("update", model, where, values, lambda: _compile_update(model, where, values))
-    with connection.cursor() as cursor:
-        compiled.run(cursor, where, values)
-        return int(cursor.rowcount)
+    return Statement(compiled, compiled.bind(where, values))
 
 
 def update_and_fetch(model: type[M], pk: Any, where: Where, values: Mapping[str, Any]) -> M | None:
     """Update the row with this primary key if it fulfils ``where``, and return it as it is then, else None."""
     where = {"pk": pk, **where}
     if connection.vendor == "mysql":
-        return next(fetch(model, pk=pk), None) if run_update(model, where, values) else None
+        return next(fetch(model, pk=pk), None) if update(model, where, values).run() else None
     compiled = _compiled("returning", model, where, values, lambda: _compile_returning(model, where, values))
-    with connection.cursor() as cursor:
-        compiled.run(cursor, where, values)
-        found = cursor.fetchall()
-    rows = [model.from_db(connection.alias, compiled.names, row) for row in compiled.rows(found)]
-    return rows[0] if rows else None
+    rows = Statement(compiled, compiled.bind(where, values)).run()
+    return model.from_db(connection.alias, compiled.names, rows[0]) if rows else None
 
 
-def run_delete(model: type[Model], where: Where) -> int:
-    """Delete the rows of a model that nothing refers to; return how many there were. No signals are sent."""
+def delete(model: type[Model], where: Where) -> Statement:
+    """Return the deletion of the rows of a model that nothing refers to. No signals are sent."""
     compiled = _compiled("delete", model, where, {}, lambda: _compile_delete(model, where))
-    with connection.cursor() as cursor:
-        compiled.run(cursor, where, {})
-        return int(cursor.rowcount)
+    return Statement(compiled, compiled.bind(where, {}))
 
 
-def run_insert(model: type[Model], values: Mapping[str, Any]) -> None:
-    """Insert a row; the fields that are left out must have a default in the database, as a primary key has."""
+def insert(model: type[Model], values: Mapping[str, Any]) -> Statement:
+    """Return the insertion of a row; fields that are left out need a default in the database, as a primary key has."""
     compiled = _compiled("insert", model, {}, values, lambda: _compile_insert(model, values))
-    with connection.cursor() as cursor:
-        compiled.run(cursor, {}, values)
+    return Statement(compiled, compiled.bind({}, values))
 
 
 # -- compiling --------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from django.db.models import F
 from . import clock
 from .models import Operation, Slot, Throttle
 from .nudges import wake_and_nudge
-from .statements import fetch_column
+from .statements import Statement, select_column
 
-__all__ = ["acquire", "release_operation", "release_resource"]
+__all__ = ["acquire", "release_operation", "release_resource", "select_keys"]
 
 
 def ensure(key: str) -> None:
@@ -64,9 +64,13 @@ def release_resource(resource: str) -> None:
     _release(Slot.objects.filter(resource=resource).values_list("throttle_id", flat=True), resource=resource)
 
 
-def release_operation(operation_id: uuid.UUID) -> None:
-    """Give back an operation's slots, or its places in line; inside the transaction that ends it."""
-    keys = fetch_column(Slot, "throttle", {"operation": operation_id})
+def select_keys(operation_id: uuid.UUID) -> Statement:
+    """Return the query for the keys under which an operation has slots or places in line."""
+    return select_column(Slot, "throttle", {"operation": operation_id})
+
+
+def release_operation(operation_id: uuid.UUID, keys: Iterable[str]) -> None:
+    """Give back an operation's slots and its places in line under these keys; inside the transaction that ends it."""
     _release(keys, operation_id=operation_id)
 
 

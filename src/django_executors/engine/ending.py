@@ -18,7 +18,7 @@ from ..models.resource import save_transition
 from ..nudges import nudge_on_commit, wake_and_nudge
 from ..plan import Node, nested_operations
 from ..references import deserialize, resolve_model, serialize
-from ..statements import fetch_column, run_delete
+from ..statements import delete, run_together, select_column
 from ..states import (
     OperationState,
     ResourceState,
@@ -236,7 +236,9 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
     """What every end does: give back claims and slots, tell the parent and the followers."""
     if operation.is_root:
         _give_back(operation)
-    throttling.release_operation(operation.pk)
+    not_begun = {"parent": operation.pk, "parent_step__isnull": True, "state__in": _NOT_BEGUN}
+    slots, followers = run_together([throttling.select_keys(operation.pk), select_column(Operation, "id", not_begun)])
+    throttling.release_operation(operation.pk, [key for (key,) in slots])
     journal.add_event(operation, f"operation.{state}", text)
     if operation.parent_step_id is not None and operation.parent_id is not None:
         # Always from child to parent, so two transactions never wait for each other.
@@ -244,8 +246,7 @@ def _close(operation: Operation, state: OperationState, text: str = "") -> None:
         parent = Operation.objects.get(pk=operation.parent_id)
         if not parent.lease_owner:
             nudge_on_commit(parent)
-    followers = {"parent": operation.pk, "parent_step__isnull": True, "state__in": _NOT_BEGUN}
-    for pk in fetch_column(Operation, "id", followers):
+    for (pk,) in followers:
         transaction.on_commit(partial(wake_and_nudge, pk))
         Operation.objects.filter(pk=pk, lease_owner="", state__in=_NOT_BEGUN).update(
             due_at=clock.now(), nudge_at=clock.from_now(1.0)
@@ -261,7 +262,7 @@ def _give_back(operation: Operation) -> None:
         if root is not None and root.is_open:
             Claim.objects.filter(operation_id=operation.pk).update(operation_id=root.pk)
             return
-    run_delete(Claim, {"operation_id": operation.pk})
+    journal.write_later(delete(Claim, {"operation_id": operation.pk}))
 
 
 # -- rows that must not lie -------------------------------------------------------------------------------------------
