@@ -13,7 +13,8 @@ from django.db.models import F
 from django_executors import clock, journal, nudges, throttling
 from django_executors.engine import dispatcher, drive, ending, lease
 from django_executors.journal import Fence, SignalsChanged
-from django_executors.models import Claim, Operation, Step
+from django_executors.models import Operation, Step
+from django_executors.statements import update
 from django_executors.states import OPEN_OPERATION_STATES
 
 from .choosing import Focus
@@ -98,7 +99,7 @@ def record_before_run() -> Any:
 
     def started(step: Step, number: int, **changes: Any) -> None:
         start_attempt(step, number, **changes)
-        Step.objects.filter(pk=step.pk).update(state="succeeded")
+        journal.write_later(update(Step, {"id": step.pk}, {"state": "succeeded"}))
 
     return mock.patch.object(journal, "start_attempt", started)
 
@@ -171,14 +172,7 @@ def wake_lost() -> Any:
 @mutant("kill")
 def claims_kept() -> Any:
     """An operation that ends keeps its resource."""
-    close = ending._close
-
-    def close_and_keep(operation: Operation, *args: Any, **kwargs: Any) -> None:
-        kept = list(Claim.objects.filter(operation_id=operation.pk))
-        close(operation, *args, **kwargs)
-        Claim.objects.bulk_create(kept, ignore_conflicts=True)
-
-    return mock.patch.object(ending, "_close", close_and_keep)
+    return mock.patch.object(ending, "_give_back", return_value=None)
 
 
 @mutant("stall")
