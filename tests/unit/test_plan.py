@@ -202,15 +202,32 @@ def test_an_empty_secret_is_no_secret() -> None:
     assert len(flatten(mark.si(password="", api_key=None), redact=("password", "api_key"))) == 1
 
 
+STORABLE = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-        lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | STORABLE,
+        lambda part: st.lists(part) | st.dictionaries(STORABLE, part),
         max_leaves=10,
     )
 )
-def test_whatever_json_has_is_accepted(value: Any) -> None:
+def test_whatever_json_and_databases_have_is_accepted(value: Any) -> None:
     check_json(value, "an argument")
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", {"\0": 1}, [["\udfff"]]])
+def test_text_that_no_database_stores_is_refused(value: Any) -> None:
+    with pytest.raises(PlanError, match="no database stores"):
+        check_json(value, "an argument")
+
+
+def test_what_is_nested_too_deep_is_refused() -> None:
+    value: list[Any] = []
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(PlanError, match="nested deeper"):
+        check_json(value, "an argument")
 
 
 def test_texts_with_a_class_of_their_own_are_texts() -> None:
