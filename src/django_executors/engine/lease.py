@@ -181,6 +181,9 @@ class _Heartbeat:
             except Error:
                 logger.warning("a heartbeat did not reach the database", exc_info=True)
                 connection.close()
+            except Exception:
+                # Whatever it is: a process whose heartbeat ends loses everything that it works on.
+                logger.exception("a heartbeat failed; the next one follows")
 
     def _beat(self) -> None:
         with self._lock:
