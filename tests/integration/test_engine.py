@@ -387,6 +387,39 @@ def test_the_dispatcher_finds_operations_whose_worker_fell_silent() -> None:
     assert row(operation).state == "succeeded"
 
 
+def test_what_could_not_be_sent_is_sent_by_the_next_round_and_does_not_count() -> None:
+    operations = [update(make_box(name=name)) for name in "ab"]
+    clock.advance(settings.NUDGE_GRACE_SECONDS + 0.1)
+    tried: list[Any] = []
+
+    def broken(pk: Any, queue: str, **options: Any) -> bool:
+        tried.append(pk)
+        return False
+
+    for _ in range(3):
+        assert dispatch_once(broken) == 0
+        clock.advance(settings.DISPATCH_SECONDS + 0.1)
+    assert len(tried) == 3, "one try a round: each further one would wait for the broker as long"
+    post = Post()
+    assert dispatch_once(post) == 2
+    assert set(post.sent) == {operation.pk for operation in operations}
+    assert {row(operation).nudges for operation in operations} == {1}
+
+
+def test_a_message_about_a_silent_workers_operation_is_repeated_sooner_than_others() -> None:
+    idle, held = update(make_box()), update(make_box(name="held"))
+    lease.claim(held.pk, None)
+    clock.advance(settings.LEASE_SECONDS + 0.1)
+    post = Post()
+    assert dispatch_once(post) == 2
+    clock.advance(settings.DISPATCH_SECONDS + 0.1)
+    assert dispatch_once(post) == 1
+    assert post.sent[2:] == [held.pk]
+    clock.advance(10)
+    assert dispatch_once(post) == 2
+    assert idle.pk in post.sent[3:]
+
+
 def test_the_dispatchers_messages_are_as_good_as_any(messages: Messages) -> None:
     operation = canvas(lambda ref: mark.si("a").set(queue="heavy", time_limit=9), priority=3)
     deliver(messages()[0])
