@@ -747,3 +747,19 @@ def test_a_database_that_fails_at_the_claim_is_asked_again(monkeypatch: pytest.M
     )
     assert drive(operation.pk)
     assert row(operation).state == "succeeded"
+
+
+@pytest.mark.parametrize("task", [tasks.StateTransitionTask, tasks.ThrottleProvisionStateTask])
+def test_a_row_only_step_that_always_meets_a_database_error_ends_with_it(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise OperationalError("no such table: always")
+
+    monkeypatch.setattr("django_executors.tasks.states.save_transition", broken)
+    monkeypatch.setattr("django_executors.journal.time.sleep", lambda seconds: None)
+    operation = CanvasExecutor.execute(
+        make_box("creation_scheduled"), build=lambda ref: task().si(ref, state_transition="begin_creating")
+    )
+    assert settle(operation).state == "failed"
+    assert "no such table: always" in row(operation).error

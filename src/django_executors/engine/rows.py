@@ -16,7 +16,7 @@ from ..exceptions import ExecutorsError, PlanError
 from ..models import Step
 from ..states import OperationState, StepPhase, StepState
 from . import ending, outcomes
-from .running import Outcome, run_task
+from .running import run_task
 from .slots import need_of, rest_for_slot
 
 if TYPE_CHECKING:
@@ -97,14 +97,7 @@ def _commit(driver: Driver, batch: list[tuple[Step, Any]]) -> bool:
         for index, (step, task) in enumerate(batch if tries == 1 else batch[:1]):
             if index and time.monotonic() - began > _LONGEST_SECONDS:
                 break
-            try:
-                step.result = outcomes.storable(driver, step, _run(driver, step, task).result)
-            except (OperationalError, InterfaceError) as error:
-                if tries <= _TRIES_AS_A_DATABASE_ERROR:
-                    raise
-                raise _RolledBack(index, error) from error
-            except (_Refused, PlanError) as error:
-                raise _RolledBack(index, error.error if isinstance(error, _Refused) else error) from error
+            step.result = _result(driver, step, task, index, tries)
             step.state = StepState.SUCCEEDED
             done.append(step)
         journal.finish_rows(done)
@@ -126,21 +119,19 @@ def _commit(driver: Driver, batch: list[tuple[Step, Any]]) -> bool:
     return not ended
 
 
-class _Refused(Exception):
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-        super().__init__(str(error))
-
-
-def _run(driver: Driver, step: Step, task: Any) -> Outcome:
+def _result(driver: Driver, step: Step, task: Any, index: int, tries: int) -> Any:
+    """Run a step inside of its commit and return its result; whatever it raises rolls the commit back."""
     args, kwargs = driver.arguments(step)
     outcome = run_task(task, driver.operation, step, args, kwargs, driver.context(step, began=step.began))
     error = outcome.error or outcome.waiting or outcome.retry
-    if isinstance(error, OperationalError | InterfaceError):
-        raise error
+    if isinstance(error, OperationalError | InterfaceError) and tries <= _TRIES_AS_A_DATABASE_ERROR:
+        raise error  # for the commit to be tried again
     if error is not None:
-        raise _Refused(error)
-    return outcome
+        raise _RolledBack(index, error)
+    try:
+        return outcomes.storable(driver, step, outcome.result)
+    except PlanError as refused:
+        raise _RolledBack(index, refused) from refused
 
 
 def _is_the_end(driver: Driver, columns: dict[str, Any]) -> bool:
@@ -163,16 +154,15 @@ def _advance_throttled(driver: Driver, step: Step, task: Any) -> bool:
         return driver.step_failed(step, refused)
     waits = False
     attempts = step.attempts + 1
+    tries = 0
 
     def write() -> dict[str, Any]:
-        nonlocal waits
+        nonlocal waits, tries
+        tries += 1
         waits = not throttling.acquire(need.key, need.resource, driver.operation, limit=need.limit)
         if waits:
             return {}  # the place in line stays, the step has not run
-        try:
-            result = outcomes.storable(driver, step, _run(driver, step, task).result)
-        except (_Refused, PlanError) as error:
-            raise _RolledBack(0, error.error if isinstance(error, _Refused) else error) from error
+        result = _result(driver, step, task, 0, tries)
         journal.finish_step(step, StepState.SUCCEEDED, result=result, attempts=attempts, began=True)
         return {**driver.behind(step), "takeovers": 0}
 
